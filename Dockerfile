@@ -71,6 +71,11 @@ USER 65532:65532
 ENTRYPOINT ["python", "-m", "autohas_operator"]
 
 FROM python AS trainer
+# WITH_COMPILER=1 adds g++ (200 MB) for searches with spec.trainer.compute.compile.
+ARG WITH_COMPILER=0
+RUN if [ "$WITH_COMPILER" = 1 ]; then \
+      apt-get update && apt-get install --yes --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*; \
+    fi
 ARG SSL_CERT_FILE
 ARG PIP_CERT
 ARG PIP_INDEX_URL

@@ -24,6 +24,8 @@ from autohas_trainer.provenance import DataIdentity
 __all__ = ["config_text", "read_config"]
 
 _SECTIONS: Final = ("task", "model", "recipe", "objective", "seed")
+_COMPUTE: Final = ("compute", "determinism")
+"""Fields of spec.trainer that a training alone obeys too."""
 _PLACES: Final = {
     "spec.task.recipe": "recipe",
     "spec.training": "recipe",
@@ -33,6 +35,7 @@ _PLACES: Final = {
     "spec.searchSpace.hyperparameters": "hyperparameters",
     "spec.algorithm.seed": "seed",
     "spec.task": "task",
+    "spec.trainer": "trainer",
 }
 """Section of config.yaml by path of the search; a path stands before the paths that contain it."""
 
@@ -77,6 +80,7 @@ def _document(value: Mapping[str, Any]) -> dict[str, Any]:
             "objective": value["objective"],
             "searchSpace": {"hyperparameters": value.get("hyperparameters", []), "architecture": {"decisions": decisions}},
             "algorithm": {"seed": value["seed"]},
+            "trainer": value.get("trainer", {}),
             "training": {
                 **({"steps": max(steps, MIN_STEPS) if type(steps) is int else steps} if steps is not None else {}),
                 **({"epochs": epochs} if epochs is not None else {}),
@@ -118,6 +122,7 @@ def config_text(search: Search, space: Space, outcome: Outcome, data: DataIdenti
         "seed": search.spec.algorithm.seed,
         "modelDigest": outcome.result.model_digest,
         "configurationDigest": outcome.result.configuration_digest,
+        **_trainer(search),
         **({"dataDigest": data.digest} if data is not None else {}),
     }
     heading = (
@@ -126,6 +131,13 @@ def config_text(search: Search, space: Space, outcome: Outcome, data: DataIdenti
         " recipe.steps.\n"
     )
     return heading + yaml_file.dump(record)
+
+
+def _trainer(search: Search) -> dict[str, Any]:
+    """What the search sets about its computation."""
+    trainer = search.spec.trainer.to_json()
+    chosen = {name: trainer[name] for name in _COMPUTE if name in trainer}
+    return {"trainer": chosen} if chosen else {}
 
 
 def space_names(space: Space) -> set[str]:

@@ -79,11 +79,13 @@ class Environment:
     instructions: str = ""
     """The instruction set that torch's kernels use, such as AVX2."""
     gpu: str = ""
+    compute: str = ""
+    """Determinism, layout and compilation, where they are not the defaults."""
     code: Mapping[str, str] = field(default_factory=dict)
     """Digest of the source of each package that an entrypoint names."""
 
     @classmethod
-    def here(cls, *, device: str, threads: int, entrypoints: Iterable[str] = ()) -> Environment:
+    def here(cls, *, device: str, threads: int, entrypoints: Iterable[str] = (), compute: str = "") -> Environment:
         """Describe this process; the modules of `entrypoints` must be imported."""
         import torch  # noqa: PLC0415 - the records are read without it
 
@@ -98,13 +100,14 @@ class Environment:
             cpu=_cpu_model(),
             instructions=torch.backends.cpu.get_cpu_capability(),
             gpu=torch.cuda.get_device_name() if device == "cuda" else "",
+            compute=compute,
             code=code_digests(entrypoints),
         )
 
     def differences(self, begun: Environment) -> list[str]:
         """Describe the differences to the environment in which a search began; a resume keeps its threads, so they are not compared."""
         names = {"autohas": "autohas", "torch": "torch", "numpy": "numpy", "python": "Python", "device": "device"}
-        names |= {"cpu": "processor", "instructions": "instruction set", "gpu": "GPU"}
+        names |= {"cpu": "processor", "instructions": "instruction set", "gpu": "GPU", "compute": "compute"}
         now, before = asdict(self), asdict(begun)
         other = [name for name in names if now[name] != before[name]]
         sentences = []

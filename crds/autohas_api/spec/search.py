@@ -124,7 +124,9 @@ class Spec(Model):
     training: Training = Field(
         description="Length of a full training, which is the unit of the budget, and number of trainings of the winner."
     )
-    trainer: Trainer = Field(default_factory=Trainer, description="Pod that runs the search. `autohas run` ignores it.")
+    trainer: Trainer = Field(
+        default_factory=Trainer, description="Pod that runs the search. `autohas run` takes device, compute and determinism."
+    )
     checkpoint: Checkpoint = Field(default_factory=Checkpoint, description="Interval, number and storage of checkpoints.")
     failure_policy: FailurePolicy = Field(default_factory=FailurePolicy, description="Retry limits and stall timeout of the trainer.")
     cleanup: Cleanup = Field(default_factory=Cleanup, description="Deletion of the Job and its pods after the search has finished.")

@@ -289,7 +289,7 @@ class Recipe(Model):
     precision: PrecisionName | None = Field(
         default=None,
         description="Precision of training. TF32: a GPU rounds the factors of products and convolutions to 10 bits. BFloat16: forward "
-        "passes of training steps under autocast; weights, comparisons and the test are float32. If not set, PyTorch's default: Float32, "
+        "passes of training steps outside the supernet under autocast; all else is float32. If not set, PyTorch's default: Float32, "
         "on a GPU with TF32 in convolutions.",
     )
     dropout: Decimal = Field(

@@ -78,6 +78,26 @@ _OWN_ANNOTATIONS: Final = (
 )
 
 
+CompileMode = Literal["None", "Default", "ReduceOverhead"]
+
+
+class Compute(Model):
+    """How trainings of one network use the device; a supernet is not affected."""
+
+    channels_last: bool = Field(
+        default=False, description="Whether images and kernels lie in memory with the channels last, which tensor cores read faster."
+    )
+    compile: CompileMode = Field(
+        default="None",
+        description="Compilation by torch.compile. Default: its default mode. ReduceOverhead: with CUDA graphs. It needs a C++ compiler in "
+        "the image and determinism Relaxed. A network that cannot be compiled is trained without, and a notice says so.",
+    )
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        default=None,
+        description="CPU threads of an operation. If not set, one where a step of the default is short, else the CPU limit.",
+    )
+
+
 class PullSecret(Model):
     """A Secret with credentials of an image registry, in the namespace of the search."""
 
@@ -105,6 +125,12 @@ class Trainer(Model):
         description="Device of the training. Auto: a GPU if there is one, else the CPU. CPU: the CPU. CUDA: a GPU. If the"
         " pod requests a device, or device is CUDA, and torch finds no GPU, the trainer exits with code 78 "
         "instead of training on the CPU; set CPU if the device is not a GPU.",
+    )
+    compute: Compute | None = Field(default=None, description="How trainings of one network use the device.")
+    determinism: Literal["Strict", "Relaxed"] | None = Field(
+        default=None,
+        description="Strict: an interrupted search ends with the same bits as an undisturbed one. Relaxed: faster kernels may be chosen, "
+        "so that bits differ from run to run. If not set, Strict.",
     )
     volumes: Annotated[list[Volume], Field(max_length=32)] | None = Field(
         default=None,
@@ -186,6 +212,21 @@ class Trainer(Model):
                 yield f"initContainers[{index}].image", container.image
 
     @property
+    def is_relaxed(self) -> bool:
+        """Whether kernels may give other bits in each run."""
+        return self.determinism == "Relaxed"
+
+    @property
+    def compile_mode(self) -> CompileMode:
+        """How networks are compiled."""
+        return self.compute.compile if self.compute is not None else "None"
+
+    @property
+    def has_channels_last(self) -> bool:
+        """Whether images lie in memory with the channels last."""
+        return self.compute is not None and self.compute.channels_last
+
+    @property
     def limits(self) -> Resources:
         """Limits of the container; empty without any."""
         return (self.resources.limits if self.resources is not None else None) or {}
@@ -209,6 +250,14 @@ class Trainer(Model):
     rules: ClassVar[tuple[Rule, ...]] = (
         *mount_rules(),
         *init_container_rules(),
+        rule(
+            ~field("compute").is_given
+            | field("compute.compile").equals("None")
+            | (field("determinism").is_given & field("determinism").equals("Relaxed")),
+            "compile needs determinism Relaxed: compiled kernels may differ from one process to the next, and with them the bits after a"
+            " resume",
+            at=".compute.compile",
+        ),
         rule(
             field("image").equals("") | field("image").matches(_IMAGE),
             "image must be a reference such as registry.example/team/trainer:1.2: lower case after the registry, no spaces",

@@ -36,5 +36,6 @@ CONV_SMALL: Final = TemplateSpec(
     name="conv-small",
     description="residual convolutional network for small images.",
     decisions=_conv_small(),
+    is_small=True,
     inputs=frozenset({InputKind.IMAGES}),
 )

@@ -31,4 +31,6 @@ def _mlp_small() -> tuple[TemplateDecision, ...]:
     )
 
 
-MLP_SMALL: Final = TemplateSpec(name="mlp-small", description="fully connected network of 1 to 3 hidden layers.", decisions=_mlp_small())
+MLP_SMALL: Final = TemplateSpec(
+    name="mlp-small", description="fully connected network of 1 to 3 hidden layers.", decisions=_mlp_small(), is_small=True
+)

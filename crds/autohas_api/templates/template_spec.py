@@ -42,6 +42,7 @@ class TemplateSpec:
         description: What `kubectl explain` says about it.
         decisions: The architecture decisions of a path, parents first.
         default_optimizer: The optimizer where the recipe names none.
+        is_small: Whether its operations are so short that further threads wait for each other: it has one thread unless inputs are large.
         inputs: The kinds of examples that its networks take.
     """
 
@@ -49,4 +50,5 @@ class TemplateSpec:
     description: str
     decisions: tuple[TemplateDecision, ...]
     default_optimizer: OptimizerName = "sgd"
+    is_small: bool = False
     inputs: frozenset[InputKind] = frozenset({InputKind.TABLES, InputKind.IMAGES})

@@ -10,6 +10,9 @@ _ENV: Final = "spec.trainer.env"
 _TERMS: Final = "nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
 
 TRAINER_REJECTED_BY_SCHEMA: Final = (
+    Rejection(path="spec.trainer.determinism", value="Loose", field="spec.trainer.determinism", words='"Strict", "Relaxed"'),
+    Rejection(path="spec.trainer.compute", value={"compile": "Max"}, field="spec.trainer.compute.compile", words='"ReduceOverhead"'),
+    Rejection(path="spec.trainer.compute", value={"threads": 0}, field="spec.trainer.compute.threads", words="greater than or equal to 1"),
     Rejection(
         path="spec.trainer.terminationGracePeriodSeconds", value=5, field="spec.trainer.terminationGracePeriodSeconds", words="to 30"
     ),

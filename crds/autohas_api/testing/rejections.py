@@ -129,6 +129,15 @@ REJECTED_BY_RULE: Final = (
     Rejection(path="metadata.name", value="a" * 47, field="metadata.name", words="DNS label of at most 46 characters"),
     Rejection(path="metadata.name", value="a.b", field="metadata.name", words="DNS label of at most 46 characters"),
     Rejection(path="spec.task.recipe.learningRate", value="0", field="spec.task.recipe.learningRate", words="greater than 0"),
+    *(
+        Rejection(
+            path="spec.trainer",
+            value={"compute": {"compile": "Default"}, **determinism},
+            field="spec.trainer.compute.compile",
+            words="compile needs determinism Relaxed",
+        )
+        for determinism in ({}, {"determinism": "Strict"})
+    ),
     Rejection(path="spec.task.recipe.momentum", value="1", field="spec.task.recipe.momentum", words="less than 1"),
     Rejection(path="spec.task.recipe.momentum", value="0.9999999", field="spec.task.recipe.momentum", words="at most 0.999999"),
     Rejection(path="spec.task.recipe.dropout", value="0.9999999", field="spec.task.recipe.dropout", words="at most 0.999999"),

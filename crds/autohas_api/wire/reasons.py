@@ -253,6 +253,14 @@ class NoticeReason(_Explained):
             " of the supernet is rejected: the message has the sentence and the candidate's values; the search continues with the others"
         ),
     )
+    PRECISION_UNUSED = "PrecisionUnused", "`task.recipe.precision` is TF32 and the search runs on a CPU, which computes in float32"
+    COMPILE_FAILED = (
+        "CompileFailed",
+        (
+            "torch.compile failed on a network, which is trained without it: the message has the first line of the error. A missing C++"
+            " compiler is the usual cause: build the image with WITH_COMPILER=1"
+        ),
+    )
     SUPERNET_SHORT = (
         "SupernetShort",
         (

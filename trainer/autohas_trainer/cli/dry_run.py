@@ -21,6 +21,7 @@ from autohas_trainer.cli.devices import choose_device
 from autohas_trainer.cli.memory import training_bytes
 from autohas_trainer.engine.accounting.costs import Costs
 from autohas_trainer.engine.candidate_faults import explain_default_failure
+from autohas_trainer.engine.training.compute import apply_compute
 from autohas_trainer.engine.training.search_task import SearchTask, reading_text
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import CandidateError, TrainerError
@@ -51,6 +52,7 @@ def dry_run(search: Search, space: Space, threads: int, console: Console) -> Non
         raise
     threads = search_task.useful_threads(threads)
     torch.set_num_threads(threads)
+    apply_compute(search_task.spec, search_task.device)
     _print_plan(search, search_task.space, search_task.plan, console)
     _print_line(console, search_task.data_text)
     _print_data(search_task, console)

@@ -28,9 +28,9 @@ _NUMPY_ERRORS: Final = {"divide": "warn", "over": "warn", "under": "ignore", "in
 def preserve_process_state() -> Iterator[None]:
     """Give the block the global state of a fresh process, and restore the caller's afterwards, also after an error.
 
-    Of torch: default type and device, gradients, inference mode, autocast, anomaly detection, precision of matrix products, threads,
-    determinism. In addition: the states of the global generators, numpy's and decimal's error handling, warning filters, environment
-    variables, the working folder, Optuna's log level.
+    Of torch: default type and device, gradients, inference mode, autocast, anomaly detection, precision of products, threads, kernels of
+    attention, determinism. In addition: the states of the global generators, numpy's and decimal's error handling, warning filters,
+    environment variables, the working folder, Optuna's log level.
     """
     with ExitStack() as stack:
         stack.callback(_remember_state())
@@ -60,6 +60,9 @@ def _remember_state() -> Callable[[], None]:
         undo.append(lambda: put(value))
 
     keep(torch.get_num_threads, torch.set_num_threads)
+    keep(torch.backends.cuda.flash_sdp_enabled, torch.backends.cuda.enable_flash_sdp)
+    keep(torch.backends.cuda.mem_efficient_sdp_enabled, torch.backends.cuda.enable_mem_efficient_sdp)
+    keep(torch.backends.cuda.cudnn_sdp_enabled, torch.backends.cuda.enable_cudnn_sdp)
     keep(torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode)
     keep(torch.get_default_dtype, torch.set_default_dtype)
     keep(torch.is_anomaly_enabled, lambda enabled: torch.set_anomaly_enabled(enabled, check))
@@ -88,6 +91,7 @@ def _remember_state() -> Callable[[], None]:
 _ATTRIBUTES: Final[tuple[tuple[Any, str], ...]] = (
     (torch.backends.cudnn, "benchmark"),
     (torch.backends.cudnn, "deterministic"),
+    (torch.backends.cudnn, "allow_tf32"),
     (torch.utils.deterministic, "fill_uninitialized_memory"),
 )
 

@@ -6,10 +6,12 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import jinja2
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
@@ -26,6 +28,7 @@ from autohas_trainer.cli.signals import StopOnSignal
 from autohas_trainer.config_yaml import read_config
 from autohas_trainer.engine.checkpointing.origin import Begun
 from autohas_trainer.engine.retraining import SeedScore, SeedTrainer, Spread, spread_of
+from autohas_trainer.engine.training.compute import explain_precision
 from autohas_trainer.engine.training.search_task import reading_text
 from autohas_trainer.errors import DataError
 from autohas_trainer.reporting.sinks.result_files import OtherFormatError, read_result
@@ -60,7 +63,12 @@ def retrain(task: Retraining, stop: StopOnSignal, console: Console) -> None:
     scores, begun = _read_scores(task, digest)
     judge = _Judge(task, begun, console)
     make_folder(task.folder)
-    trainer = SeedTrainer(search=search, space=space, folder=task.folder, device=choose_device(search.spec), threads=task.threads)
+    device = choose_device(search.spec)
+    if (text := explain_precision(search.spec, torch.device(device))) is not None:
+        _print_activity(console, text)
+    trainer = SeedTrainer(
+        search=search, space=space, folder=task.folder, device=device, threads=task.threads, on_note=partial(_print_activity, console)
+    )
     for seed in range(len(scores), task.seeds):
         scores.append(_train_seed(trainer, seed, stop=stop, judge=judge, console=console))
         _write_scores(task, search, digest, scores, judge.begun)

@@ -93,7 +93,7 @@ def list_unused(document: dict[str, Any]) -> list[str]:
     """List the sections of the file that have no effect without a cluster; `trainer.device` and the profile have."""
     written = document.get("spec", {})
     unused = ["spec.suspend"] if written.get("suspend") else []
-    unused += [f"spec.trainer.{name}" for name in written.get("trainer", {}) if name != "device"]
+    unused += [f"spec.trainer.{name}" for name in written.get("trainer", {}) if name not in ("device", "compute", "determinism")]
     if "storage" in written.get("checkpoint", {}):
         unused.append("spec.checkpoint.storage")
     if "startDeadlineSeconds" in written.get("budget", {}):

@@ -18,6 +18,7 @@ from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.algorithms.one_factor import list_neighbours
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.engine.stages.further_lanes import further_lanes
+from autohas_trainer.engine.training.compute import explain_precision
 from autohas_trainer.engine.training.longer import predict_longer
 from autohas_trainer.events import LongerTraining
 
@@ -38,6 +39,8 @@ def warn_at_start(state: SearchState) -> None:
     search_task = state.search_task
     if (text := search_task.spec.algorithm.row.notice) is not None:
         state.notify(NoticeReason.PUBLISHED_FORM, text)
+    if (text := explain_precision(search_task.spec, search_task.device)) is not None:
+        state.notify(NoticeReason.PRECISION_UNUSED, text)
     if (text := hardly_seen(search_task.spec, search_task.space)) is not None:
         state.notify(NoticeReason.WEAK_REWARD, text)
     if (text := shared_rate(search_task.spec)) is not None:

@@ -138,10 +138,15 @@ def explain_default_failure(error: CandidateError) -> ConfigurationError:
 def explain_default_divergence(spec: Spec, *, step: int, steps: int, rate: float, peak: float) -> NumericalError:
     """The end of a search whose default diverged in `step` of `steps`, at the learning rate `rate` below the `peak`."""
     defaults = [h.name == "learning_rate" and h.default is not None for h in spec.search_space.hyperparameters]
+    half = (
+        " or set task.recipe.precision to Float32, since bfloat16 keeps 8 bits of a number,"
+        if spec.task.recipe.precision == "BFloat16"
+        else ""
+    )
     field = f"searchSpace.hyperparameters[{defaults.index(True)}].default" if any(defaults) else "task.recipe.learningRate"
     return NumericalError(
         f"the default configuration diverged at step {step:,} of {steps:,}, where the learning rate was {rate:.3g} (its peak is"
-        f" {peak:.3g}): lower {field}, for example to {peak / 3:.2g}, or raise task.recipe.warmupFraction"
+        f" {peak:.3g}): lower {field}, for example to {peak / 3:.2g},{half} or raise task.recipe.warmupFraction"
         f" ({spec.task.recipe.warmup_fraction})"
     )
 

@@ -13,6 +13,7 @@ from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Search
 from autohas_trainer.engine.checkpointing.origin import Begun, environment_of
 from autohas_trainer.engine.outcome import save_model, save_preprocessing
+from autohas_trainer.engine.training.compute import apply_compute
 from autohas_trainer.engine.training.final_scores import compute_test_scores
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
@@ -55,6 +56,8 @@ class SeedTrainer:
     folder: Path
     device: str
     threads: int
+    on_note: Callable[[str], None]
+    """Takes a sentence for the user."""
 
     def train(self, seed: int, stop: StopRequest, on_step: Callable[[int, int], None], judge: Callable[[Begun], None]) -> SeedScore:
         """Train and test one seed; the data are read again, since the test split opens once per seed.
@@ -70,6 +73,7 @@ class SeedTrainer:
         make_deterministic(self.threads)
         search_task = SearchTask.load(self.search.spec, self.space, torch.device(self.device), is_search=False)
         torch.set_num_threads(search_task.useful_threads(self.threads))
+        apply_compute(search_task.spec, search_task.device)
         judge(Begun(data=search_task.splits.identity, environment=environment_of(search_task, torch.get_num_threads())))
         training = Training(search_task, self.space.default, seed)
         while not training.is_finished and not training.is_diverged:
@@ -77,6 +81,8 @@ class SeedTrainer:
             on_step(training.num_steps_done, training.recipe.steps)
             if stop.is_requested:
                 raise Interrupted(f"stopped on request at step {training.num_steps_done} of seed {seed}; finished seeds are kept")
+        if training.compile_fault is not None:
+            self.on_note(f"seed {seed} is trained without compilation: {training.compile_fault}")
         selection = training.compare().metric  # may find that the finished weights give no finite loss
         test = compute_test_scores(search_task, {"model": training}, on_batch=lambda: None, on_failure=_end).get("model")
         if training.is_diverged or test is None:

@@ -32,6 +32,7 @@ from autohas_trainer.engine.early_stopping import EarlyStopping
 from autohas_trainer.engine.outcome import build_outcome
 from autohas_trainer.engine.search_state import SearchState
 from autohas_trainer.engine.stages import EvaluateStage, SearchStage, build_stages
+from autohas_trainer.engine.training.compute import apply_compute
 from autohas_trainer.engine.training.search_task import SearchTask, reading_text
 from autohas_trainer.engine.training.training import BuildTraining, Training
 from autohas_trainer.errors import CandidateError, CheckpointError, DeviceError, Interrupted, storage_sentence
@@ -128,6 +129,7 @@ def _run_stages(  # noqa: PLR0913 - what a search consists of
 
     make_deterministic(job.threads)
     search_task = _load(job, sink)
+    apply_compute(search_task.spec, search_task.device)
     space_digest = None
     if search_task.has_read_decisions:
         listed = job.search.replace(spec=job.search.spec.replace(search_space=search_task.spec.search_space))

@@ -194,6 +194,8 @@ class SearchState:
             self._take_out(training, str(error))
             loss = math.nan
         self._judge_default(training)
+        if training.compile_fault is not None and not any(n.reason == NoticeReason.COMPILE_FAILED for n in self.notices):
+            self.notify(NoticeReason.COMPILE_FAILED, f"{name} is trained without compilation: {training.compile_fault}")
         ledger = self.ledger
         ledger.advance_to(ledger.step + training.units_done - before)
         # A divergence is read some steps late: the budget is that of a search that reads every loss.

@@ -63,6 +63,11 @@ class Work:
         _ = self._size_of_default
         return self._uncounted
 
+    @property
+    def default_macs(self) -> int:
+        """Multiply-accumulates of one forward of one example in the default's network; 0 where they cannot be counted."""
+        return self._size_of_default.macs
+
     def training(self, configuration: Configuration) -> float:
         """One whole training of `configuration`; exactly 1 for the default."""
         return 1.0 if self.uncounted is not None else self._length(configuration) / self._length(self._space.default)

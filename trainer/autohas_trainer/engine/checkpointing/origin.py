@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from autohas_trainer.engine.checkpointing.checkpoint import Checkpoint
+from autohas_trainer.engine.training.compute import describe_compute
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.errors import DataError
 from autohas_trainer.provenance import DataIdentity, Environment
@@ -71,4 +72,6 @@ def environment_of(search_task: SearchTask, threads: int) -> Environment:
     """This process, with the code that the search's entrypoints name."""
     task = search_task.spec.task
     entrypoints = [entrypoint for entrypoint in (task.data.entrypoint, task.model.entrypoint) if entrypoint is not None]
-    return Environment.here(device=search_task.device.type, threads=threads, entrypoints=entrypoints)
+    return Environment.here(
+        device=search_task.device.type, threads=threads, entrypoints=entrypoints, compute=describe_compute(search_task.spec)
+    )

@@ -22,6 +22,7 @@ from autohas_api.space.decisions import Configuration
 from autohas_trainer.data import TestBatch, TrainBatch
 from autohas_trainer.engine.candidate_faults import candidate_part, fault_key
 from autohas_trainer.engine.training.comparison import Comparison, encode, lose_by_divergence
+from autohas_trainer.engine.training.compute import CompiledNetwork
 from autohas_trainer.engine.training.loss_window import LENGTH, LossWindow
 from autohas_trainer.engine.training.regularisation import Mixture, mix_by_key
 from autohas_trainer.engine.training.rule import rule_of, schedule_of
@@ -71,11 +72,14 @@ class Training:
             module = search_task.template.build(search_task.built_from(configuration), _network_key(search_task.seed, repeat)).to(
                 search_task.device
             )
+            if search_task.spec.trainer.has_channels_last:
+                module = module.to(memory_format=torch.channels_last)
             self._hold(module, standalone_optimizer(module, rule_of(self.recipe, self.recipe.learning_rate)))
 
     def _hold(self, module: nn.Module, optimizer: torch.optim.Optimizer | None) -> None:
         self._module, self._optimizer = module, optimizer
         self._parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}  # frozen weights stay as they are
+        self._network = CompiledNetwork(module, self._search_task.spec.trainer.compile_mode)
         self._dropouts, self._is_training = dropout_layers(module), False
         self._losses = LossWindow(self._search_task.device)
         self._average = WeightAverage(self._parameters, self.recipe.ema)
@@ -91,6 +95,11 @@ class Training:
         """Attribute a failure of the block to this training; `is_custom`: whether custom code runs there (default: if any exists)."""
         owned = self._search_task.custom.is_custom if is_custom is None else is_custom
         return candidate_part(doing, culprit=fault_key(self.configuration, self.repeat), is_custom=owned)
+
+    @property
+    def compile_fault(self) -> str | None:
+        """Why the network is not compiled although the spec asks for it; None where it is, or need not be."""
+        return self._network.fault
 
     @property
     def is_finished(self) -> bool:
@@ -185,7 +194,7 @@ class Training:
         if recipe.dropout > 0:
             arm_layers(self._dropouts, recipe.dropout, int(stream(self._search_task.seed, "dropout", *draw).integers(2**53)))
         with torch.autocast(self._search_task.device.type, dtype=torch.bfloat16, enabled=recipe.precision == "BFloat16"):
-            outputs_BK = self._module(part.inputs)
+            outputs_BK = self._network(self._in_layout(part.inputs))
         arm_layers(self._dropouts, 0.0, None)
         if recipe.precision == "BFloat16":
             outputs_BK = outputs_BK.float()
@@ -194,6 +203,10 @@ class Training:
             partners_B = task.training_losses(outputs_BK, part.partners_B, recipe.label_smoothing)
             losses_B = part.share * losses_B + (1 - part.share) * partners_B
         return losses_B.mean()
+
+    def _in_layout(self, inputs: Tensor) -> Tensor:
+        """The inputs as they lie in memory under spec.trainer.compute."""
+        return inputs.contiguous(memory_format=torch.channels_last) if self._search_task.spec.trainer.has_channels_last else inputs
 
     def _update_average(self) -> None:
         """Take the step's weights into the average; without `ema` nothing reads it after the comparison at 1/3."""

@@ -1,0 +1,96 @@
+"""How a search uses its device: determinism, precision and compilation, as the spec asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from autohas_api.spec.search import Spec
+from autohas_trainer.errors import ConfigurationError
+
+__all__ = ["CompiledNetwork", "apply_compute", "check_compute", "describe_compute", "explain_precision"]
+
+_MODES: Final = {"Default": "default", "ReduceOverhead": "reduce-overhead"}
+_IMAGE_DIMENSIONS: Final = 3
+_MAX_TEXT: Final = 300
+
+
+def check_compute(spec: Spec, input_shape: tuple[int, ...]) -> None:
+    """Refuse a layout that inputs cannot have.
+
+    Raises:
+        ConfigurationError: channels would lie last in inputs that have none.
+    """
+    if spec.trainer.has_channels_last and len(input_shape) != _IMAGE_DIMENSIONS:
+        message = f"spec.trainer.compute.channelsLast needs images (C, H, W), not inputs of shape {input_shape}: remove it"
+        raise ConfigurationError(message)
+
+
+def apply_compute(spec: Spec, device: torch.device) -> None:
+    """Set the process to the determinism and the precision of a search; `seeding.make_deterministic` was called before.
+
+    On a GPU, Strict computes attention by its plain formula, since the gradients of the fused kernels add up in any order.
+    """
+    if spec.trainer.is_relaxed:
+        torch.set_deterministic_debug_mode("default")
+        torch.backends.cudnn.deterministic = False
+        torch.backends.cudnn.benchmark = True
+    if device.type != "cuda":
+        return
+    for enable in (
+        torch.backends.cuda.enable_flash_sdp,
+        torch.backends.cuda.enable_mem_efficient_sdp,
+        torch.backends.cuda.enable_cudnn_sdp,
+    ):
+        enable(spec.trainer.is_relaxed)
+    precision = spec.task.recipe.precision
+    if precision is not None:
+        torch.set_float32_matmul_precision("high" if precision == "TF32" else "highest")
+        torch.backends.cudnn.allow_tf32 = precision == "TF32"
+
+
+def describe_compute(spec: Spec) -> str:
+    """What the bits of a result depend on, apart from recipe and versions; empty for the defaults."""
+    parts = ["determinism Relaxed"] if spec.trainer.is_relaxed else []
+    parts += ["channels last"] if spec.trainer.has_channels_last else []
+    parts += [f"compile {spec.trainer.compile_mode}"] if spec.trainer.compile_mode != "None" else []
+    return ", ".join(parts)
+
+
+def explain_precision(spec: Spec, device: torch.device) -> str | None:
+    """A notice about a precision that has no effect here; None where it has one."""
+    if spec.task.recipe.precision == "TF32" and device.type != "cuda":
+        return f"task.recipe.precision is TF32, which only a GPU has: on {device.type} the search computes in float32"
+    return None
+
+
+class CompiledNetwork:
+    """Runs a network compiled, or as it is once compilation has failed."""
+
+    def __init__(self, module: nn.Module, mode: str) -> None:
+        """Compile nothing yet: torch does it at the first call."""
+        self._module = module
+        self._compiled: Callable[..., Any] | None = None if mode == "None" else torch.compile(module, mode=_MODES[mode], dynamic=False)
+        self.fault: str | None = None
+        """Why the network is not compiled although it should be."""
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Return the outputs of the network."""
+        if self._compiled is not None:
+            try:
+                outputs: Tensor = self._compiled(inputs)
+            except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InvalidCxxCompiler) as error:  # noqa: SLF001 - the compiler's
+                self._compiled = None
+                self.fault = _first_line(error)
+            else:
+                return outputs
+        result: Tensor = self._module(inputs)
+        return result
+
+
+def _first_line(error: Exception) -> str:
+    text = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return text.strip()[:_MAX_TEXT]
