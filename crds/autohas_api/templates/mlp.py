@@ -17,7 +17,7 @@ MLP: Final = TemplateSpec(
     decisions=(
         TemplateDecision(name="depth", choices=_DEPTHS, default="3"),
         TemplateDecision(name="width", choices=("64", "128", "256", "512", "1024"), default="256"),
-        TemplateDecision(name="numbers", choices=("plain", "periodic"), default="plain"),
+        TemplateDecision(name="numbers", choices=("plain", "periodic"), default="periodic"),
         TemplateDecision(name="norm", choices=("none", "batch", "layer"), default="batch"),
         TemplateDecision(name="residual", choices=("no", "yes"), default="yes", when=When(decision="depth", values=_DEPTHS[1:])),
         TemplateDecision(name="activation", choices=("relu", "gelu", "silu"), default="relu"),
