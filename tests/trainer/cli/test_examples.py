@@ -17,6 +17,7 @@ import pytest
 from sklearn.datasets import load_diabetes
 from typer.testing import CliRunner, Result
 
+from autohas_api.base import yaml_file
 from autohas_api.templates.table import TEMPLATES
 from autohas_trainer.cli.app import app
 from autohas_trainer.templates import CountsMacs, build_template
@@ -197,12 +198,34 @@ def test_the_published_form_trains_what_it_derived_and_nothing_else(tmp_path: Pa
     assert "not trained" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("number", "template", "settings"),
+    [
+        (13, "mlp", (f"task.data.path={EXAMPLES / '03-tabular-csv' / 'diabetes.csv'}",)),
+        (14, "resnet", ()),
+        (15, "cell", ()),
+        (16, "mobilenet", ()),
+        (17, "transformer", ()),
+    ],
+)
+def test_each_template_has_an_example(number: int, template: str, settings: tuple[str, ...], tmp_path: Path) -> None:
+    """13 to 17: every candidate has the template's decisions, and keeps the choices to which the file restricts them."""
+    record = _searched(f"{number}-{template}.yaml", tmp_path, *settings, "training.steps=12")
+    spec = yaml_file.read_mapping(EXAMPLES / f"{number}-{template}.yaml")["spec"]
+    restricted = {listed["name"]: listed["choices"] for listed in spec["searchSpace"]["architecture"]["decisions"]}
+
+    for tried in _tried(record):
+        assert tried.keys() >= DEFAULTS[template].keys()
+        assert all(tried[name] in choices for name, choices in restricted.items())
+    assert record["winner"]["parameters"] > 0
+
+
 def test_the_list_of_examples_is_complete() -> None:
     """README.md links each once."""
     text = (EXAMPLES / "README.md").read_text()
     files = sorted(path for path in EXAMPLES.rglob("*.yaml") if "kind: AutoHASSearch" in path.read_text())
 
-    assert [text.count(f"]({path.relative_to(EXAMPLES)})") for path in files] == [1] * 11
+    assert [text.count(f"]({path.relative_to(EXAMPLES)})") for path in files] == [1] * 18
 
 
 def test_a_folder_of_jpegs_is_augmented(tmp_path: Path) -> None:
