@@ -249,7 +249,7 @@ def test_every_form_of_an_image_reaches_the_test_score(form: Callable[[Path], An
         ([np.zeros((5, 5, 2), dtype=np.uint8)], r"image 0 is an array of uint8 of shape \(5, 5, 2\); it must be"),
         (np.zeros((5, 5, 3), dtype=np.uint8), r"an array of shape \(5, 5, 3\) is one image; give a list of images"),
         ([Image.new("I;16", (5, 5))], r"image 0 has more than 8 bits per channel \(mode I;16\)"),
-        (["absent.png"], "absent.png is no sound image"),
+        (["absent.png"], "absent.png is no file; correct the path"),
         (3, "images must be a list of paths, Pillow images or arrays, not a int"),
     ],
 )

@@ -60,6 +60,9 @@ class ImageEncoder:
     def _pixels(self, reader: ImageReader, example: Any, number: int) -> Bytes:  # noqa: ANN401 - as above
         """Return one image (H, W) or (H, W, 3) of bytes."""
         if isinstance(example, str | os.PathLike):
+            if not Path(example).is_file():
+                message = f"{example} is no file; correct the path"
+                raise DataError(message)
             return reader.read(Path(example), self._size)
         if isinstance(example, Image.Image):
             return reader.convert(ImageOps.exif_transpose(example), f"image {number}", self._size)
