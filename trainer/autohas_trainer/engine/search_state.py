@@ -196,10 +196,9 @@ class SearchState:
         self._judge_default(training)
         if training.compile_fault is not None and not any(n.reason == NoticeReason.COMPILE_FAILED for n in self.notices):
             self.notify(NoticeReason.COMPILE_FAILED, f"{name} is trained without compilation: {training.compile_fault}")
-        ledger = self.ledger
+        ledger, num_steps = self.ledger, 1 - training.num_steps_lost  # a divergence is read late: the budget is as if each loss were read
         ledger.advance_to(ledger.step + training.units_done - before)
-        # A divergence is read some steps late: the budget is that of a search that reads every loss.
-        ledger.spend(stage, (1 - training.num_steps_lost) * self.search_task.step_work(training.configuration), candidate=name)
+        ledger.spend(stage, num_steps * self.search_task.step_work(training.configuration), candidate=name)
         ledger.usage.add(stage, use := self.search_task.use(training.configuration, training.recipe.batch_size))
         self.sink.emit(
             StepRecord(
