@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from autohas_trainer.errors import DataError
 from autohas_trainer.inference import TrainedModel
+from autohas_trainer.inference.image_input import ImageEncoder
 
 CUSTOM: dict[str, Any] = {"data": {"kind": "custom", "entrypoint": "own:Data"}, "inputs": {"shape": [3], "type": "float32"}}
 
@@ -91,3 +92,13 @@ def test_bytes_are_tokens_and_tokens_beyond_the_vocabulary_are_refused() -> None
     assert tokens.predict(np.array([[0, 1, 2]])) == [["b", "c", "d"]]
     with pytest.raises(DataError, match="inputs have tokens from 0 to 4, the vocabulary has 0 to 3"):
         tokens.encode(np.array([[0, 1, 4]]))
+
+
+def test_an_image_is_cropped_where_training_cropped() -> None:
+    """A white centre between black sides: stretched it would show them."""
+    data = {"kind": "images", "height": 4, "width": 4, "mode": "L", "background": [0, 0, 0], "resize": "bilinear", "divideBy": 255}
+    pixels = np.zeros((4, 12), dtype=np.uint8)
+    pixels[:, 4:8] = 255
+
+    assert bool((ImageEncoder({**data, "fit": "crop"})([pixels]) == 1).all())
+    assert bool((ImageEncoder(data)([pixels])[..., 0] == 0).all())
