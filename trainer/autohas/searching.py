@@ -111,7 +111,7 @@ def _summary(finished: FinishedSearch, folder: Path) -> Result:
     return Result(
         configuration=dict(finished.outcome.configuration),
         recipe=dict(finished.outcome.recipe),
-        metric=finished.search.spec.objective.metric,
+        metric=finished.search.spec.objective.metric_name,
         test_score=result.test_score,
         selection_score=result.selection_score,
         default_test_score=result.default_test_score,

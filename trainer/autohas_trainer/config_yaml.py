@@ -117,7 +117,7 @@ def config_text(search: Search, space: Space, outcome: Outcome, data: DataIdenti
             "architecture": {n: v for n, v in _architecture(search, outcome).items() if n not in space_names(space) or n in active},
         },
         "recipe": {**outcome.recipe, "classWeights": search.spec.task.recipe.class_weights},
-        "objective": {"metric": search.spec.objective.metric},
+        "objective": _objective(search),
         **_custom_hyperparameters(search, outcome),
         "seed": search.spec.algorithm.seed,
         "modelDigest": outcome.result.model_digest,
@@ -126,7 +126,7 @@ def config_text(search: Search, space: Space, outcome: Outcome, data: DataIdenti
         **({"dataDigest": data.digest} if data is not None else {}),
     }
     heading = (
-        f"# Chosen by the search {search.metadata.name}: test {search.spec.objective.metric} {outcome.result.test_score:.4f}.\n"
+        f"# Chosen by the search {search.metadata.name}: test {search.spec.objective.metric_name} {outcome.result.test_score:.4f}.\n"
         "# Everything needed to train it again; values are absolute, decimals are quoted. recipe.epochs may stand in place of"
         " recipe.steps.\n"
     )
@@ -138,6 +138,12 @@ def _trainer(search: Search) -> dict[str, Any]:
     trainer = search.spec.trainer.to_json()
     chosen = {name: trainer[name] for name in _COMPUTE if name in trainer}
     return {"trainer": chosen} if chosen else {}
+
+
+def _objective(search: Search) -> dict[str, Any]:
+    """What the configuration was judged by; goal and cost belong to the search."""
+    objective = search.spec.objective.to_json()
+    return {name: objective[name] for name in ("metric", "customMetric") if name in objective}
 
 
 def space_names(space: Space) -> set[str]:

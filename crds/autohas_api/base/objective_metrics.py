@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
 
-__all__ = ["METRICS", "MetricInfo", "TaskKind", "gain", "metric_text"]
+__all__ = ["METRICS", "MetricInfo", "TaskKind", "gain", "is_share", "metric_text"]
 
 
 class TaskKind(StrEnum):
@@ -40,10 +40,15 @@ METRICS: Final[dict[str, MetricInfo]] = {
 
 
 def metric_text(metric: str, value: float) -> str:
-    """A value of a metric as text for people: fractions as per cent with two decimals, others with four significant digits."""
-    return f"{100 * value:.2f} %" if METRICS[metric].is_share else f"{value:.4g}"
+    """A value of a metric as text for people: fractions as per cent with two decimals, others, custom ones too, with four digits."""
+    return f"{100 * value:.2f} %" if is_share(metric) else f"{value:.4g}"
 
 
-def gain(metric: str, value: float, reference: float) -> float:
+def is_share(metric: str) -> bool:
+    """Whether a metric is a fraction of 1; a custom one is not."""
+    return metric in METRICS and METRICS[metric].is_share
+
+
+def gain(direction: str, value: float, reference: float) -> float:
     """By how much `value` is better than `reference`, in the metric's unit; negative when it is worse."""
-    return value - reference if METRICS[metric].direction == "Maximize" else reference - value
+    return value - reference if direction == "Maximize" else reference - value

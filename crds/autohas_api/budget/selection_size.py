@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from autohas_api.base.objective_metrics import is_share
 from autohas_api.spec.search import Spec
 
 __all__ = ["DEVIATION", "USUAL_DIFFERENCE", "small_selection", "smallest_difference", "visible_difference"]
@@ -15,13 +16,13 @@ DEVIATION: Final = math.sqrt(0.16 * 0.52)
 USUAL_DIFFERENCE: Final = 0.05
 """Ours: candidates at 1/9 had standard deviations of 0.03 to 0.04 of a constant answer's loss, so two of them differ by about as much."""
 _SIGMAS: Final = 2
+_LOSS: Final = "of the best constant answer's loss"
 _UNITS: Final = {
     "rmse": "of R²",
     "r2": "of R²",
     "mae": "of the best constant answer's error",
-    "log_loss": "of the best constant answer's loss",
 }
-"""Units of a metric's quality where it is no share."""
+"""Units of a metric's quality where it is neither a share nor a loss; a custom metric is compared by the loss before the end."""
 
 
 def smallest_difference(num_selection: int) -> float:
@@ -39,7 +40,7 @@ def small_selection(spec: Spec, num_selection: int) -> str | None:
     """A warning if the selection split shows only differences that are larger than usual; None otherwise."""
     if smallest_difference(num_selection) <= USUAL_DIFFERENCE:
         return None
-    metric = spec.objective.metric
+    metric = spec.objective.metric_name
     return (
         f"the selection split is too small to tell most candidates apart: its {visible_difference(metric, num_selection)}, and two"
         f" candidates usually differ by about {_quality_text(metric, USUAL_DIFFERENCE)}: raise task.splits.selection"
@@ -48,5 +49,6 @@ def small_selection(spec: Spec, num_selection: int) -> str | None:
 
 
 def _quality_text(metric: str, difference: float) -> str:
-    unit = _UNITS.get(metric)
-    return f"{100 * difference:.2g} points of {metric}" if unit is None else f"{difference:.2g} {unit}"
+    if is_share(metric):
+        return f"{100 * difference:.2g} points of {metric}"
+    return f"{difference:.2g} {_UNITS.get(metric, _LOSS)}"

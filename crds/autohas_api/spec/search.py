@@ -22,7 +22,7 @@ from autohas_api.base.spec_errors import FieldError, SpecError, field_errors_of,
 from autohas_api.spec.algorithm import Algorithm, is_one_of, name_algorithms
 from autohas_api.spec.budget import Budget, Training
 from autohas_api.spec.hyperparameters import KNOWN, Role
-from autohas_api.spec.objective import Objective
+from autohas_api.spec.objective import Objective, is_metric_in
 from autohas_api.spec.operation import Checkpoint, Cleanup, FailurePolicy, Monitoring
 from autohas_api.spec.search_space import SearchSpace
 from autohas_api.spec.task import TABLES, TEXTS, Task
@@ -99,7 +99,10 @@ _NEEDS_CONTROLLER: Final = field("continuous", of="h").is_given & (
     (_MIXING.is_given & _MIXING.differs("OneHot")) | (_DERIVE.is_given & _DERIVE.equals("Expectation"))
 )
 _HAS_ENTRYPOINT: Final = field("task.data.entrypoint").is_given | field("task.model.entrypoint").is_given
-_IS_CLASSIFICATION: Final = ~field("objective.metric").is_in(_REGRESSION)
+_CUSTOM_METRIC = field("objective.customMetric")
+_IS_CLASSIFICATION: Final = ~is_metric_in(_REGRESSION, "objective.") & (
+    ~_CUSTOM_METRIC.is_given | field("objective.customMetric.targets").equals("Classes")
+)
 _SMOOTHS_LABELS: Final = (field("task.recipe.labelSmoothing").number > 0) | _HYPERPARAMETERS.some(
     "h", _HYPERPARAMETER.equals("label_smoothing")
 )
@@ -158,22 +161,23 @@ class Spec(Model):
         rule(
             _IS_CLASSIFICATION | ~_SMOOTHS_LABELS,
             "labels can be smoothed only where there are classes: remove labelSmoothing and label_smoothing when the metric is rmse, mae"
-            " or r2",
+            " or r2, or customMetric.targets is Numbers",
             at=".task.recipe.labelSmoothing",
         ),
         rule(
             _IS_CLASSIFICATION | ~field("task.data.name").is_given | field("task.data.name").is_in(TABLES),
-            "rmse, mae and r2 need a target that is a number, which of the built-in data only csv and parquet have: use accuracy, f1, auc"
+            "rmse, mae, r2 and customMetric.targets Numbers need a target that is a number, which of the built-in data only csv and parquet"
+            " have: use accuracy, f1, auc"
             " or log_loss",
             at=".objective.metric",
         ),
         rule(
             _IS_CLASSIFICATION | field("task.recipe.classWeights").equals("Uniform"),
-            "classWeights must be Uniform when the metric is rmse, mae or r2: there are no classes",
+            "classWeights must be Uniform when the metric is rmse, mae or r2, or customMetric.targets is Numbers: there are no classes",
             at=".task.recipe.classWeights",
         ),
         rule(
-            field("objective.metric").differs("bpb") | ~field("task.data.name").is_given | field("task.data.name").is_in(TEXTS),
+            ~is_metric_in(("bpb",), "objective.") | ~field("task.data.name").is_given | field("task.data.name").is_in(TEXTS),
             "bpb is measured per byte of text, which of the built-in data only text and tokens have: use log_loss",
             at=".objective.metric",
         ),

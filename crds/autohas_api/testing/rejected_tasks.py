@@ -28,6 +28,7 @@ def _regression_with_goal(metric: str) -> dict[str, Any]:
     }
 
 
+_METRIC: Final = {"entrypoint": "a.b:cost", "direction": "Minimize"}
 _WIDTH: Final = {"name": "width", "choices": ["8", "16"], "default": "8"}
 
 
@@ -77,6 +78,39 @@ TASK_REJECTED_BY_RULE: Final = (
     Rejection(
         path="spec.objective.metric",
         value="rmse",
+        field="spec.objective.metric",
+        words="which of the built-in data only csv and parquet have",
+    ),
+    Rejection(
+        path="spec.objective.customMetric", value={**_METRIC, "name": "bleu"}, field="spec.objective.customMetric", words="exactly one of"
+    ),
+    Rejection(
+        path="spec.objective",
+        value={"metric": "f1", "customMetric": _METRIC},
+        field="spec.objective.metric",
+        words="metric must not be given together with customMetric",
+    ),
+    Rejection(
+        path="spec.objective",
+        value={"direction": "Maximize", "customMetric": _METRIC},
+        field="spec.objective.direction",
+        words="direction must not be given together with customMetric",
+    ),
+    Rejection(
+        path="spec.objective",
+        value={"customMetric": _METRIC, "cost": {"target": "100", "form": "Soft"}},
+        field="spec.objective.cost.form",
+        words="form must be Absolute with customMetric",
+    ),
+    Rejection(
+        path="spec.objective.customMetric",
+        value={**_METRIC, "entrypoint": "a.b:accuracy"},
+        field="spec.objective.customMetric.entrypoint",
+        words="must not have the name of a built-in metric",
+    ),
+    Rejection(
+        path="spec.objective.customMetric",
+        value={**_METRIC, "targets": "Numbers"},
         field="spec.objective.metric",
         words="which of the built-in data only csv and parquet have",
     ),

@@ -136,7 +136,7 @@ def search_result(result: Result, spec: Spec, space: Space, model_path: str | No
         ],
         architecture=[*(NamedValue(name=d.name, value=values[d.name]) for d in active if d.role is Role.ARCHITECTURE), *named],
         scores=Scores(
-            metric=spec.objective.metric,
+            metric=spec.objective.metric_name,
             test=decimal(result.test_score),
             test_mean=None if result.test_mean is None else decimal(result.test_mean),
             test_standard_deviation=None if result.test_standard_deviation is None else decimal(result.test_standard_deviation),

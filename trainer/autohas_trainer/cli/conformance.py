@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 from autohas_api.accept.acceptance import accept
-from autohas_api.base.objective_metrics import METRICS, TaskKind
+from autohas_api.base.objective_metrics import TaskKind
 from autohas_api.base.yaml_file import read_search
 from autohas_api.spec.search import Spec
 from autohas_trainer.cli.exits import UsageError
@@ -83,7 +83,7 @@ def _of_entrypoint(target: Target) -> _Sections:
 def _of_file(target: Target) -> _Sections:
     search, _ = accept(read_search(Path(target.name)).value)
     spec = search.spec
-    regression = METRICS[spec.objective.metric].kind is TaskKind.REGRESSION
+    regression = spec.objective.kind is TaskKind.REGRESSION
     if spec.task.data.entrypoint is not None:
         data = spec.task.data
         assert data.entrypoint is not None  # noqa: S101 - for the type checker

@@ -111,7 +111,7 @@ def _memory(search_task: SearchTask, largest: Configuration) -> str:
 
 def _print_warnings(search_task: SearchTask, console: Console) -> None:
     spec, splits = search_task.spec, search_task.splits
-    _print_line(console, f"selection: {visible_difference(spec.objective.metric, splits.num_selection)}")
+    _print_line(console, f"selection: {visible_difference(spec.objective.metric_name, splits.num_selection)}")
     warnings = (
         spec.algorithm.row.notice,
         hardly_seen(spec, search_task.space),

@@ -17,7 +17,7 @@ def result_fields(finished: FinishedSearch, folder: Path) -> dict[str, Any]:
         "name": finished.search.metadata.name,
         "folder": str(folder),
         "result": {
-            "metric": finished.search.spec.objective.metric,
+            "metric": finished.search.spec.objective.metric_name,
             "testScore": result.test_score,
             "testScores": list(outcome.test_scores),
             "selectionScore": result.selection_score,

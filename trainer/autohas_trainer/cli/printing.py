@@ -40,7 +40,7 @@ def _is_inside(path: str, document: Document) -> bool:
 
 def print_result(console: Console, finished: FinishedSearch, folder: Path, report: Path | None) -> None:
     """Print the scores, the configuration next to the default, the cost and the files."""
-    outcome, metric = finished.outcome, finished.search.spec.objective.metric
+    outcome, metric = finished.outcome, finished.search.spec.objective.metric_name
     result = outcome.result
     comparison = (
         f"; the default configuration: {metric_text(metric, result.default_test_score)}" if result.default_test_score is not None else ""

@@ -73,7 +73,7 @@ def retrain(task: Retraining, stop: StopOnSignal, console: Console) -> None:
         scores.append(_train_seed(trainer, seed, stop=stop, judge=judge, console=console))
         _write_scores(task, search, digest, scores, judge.begun)
     shown = scores[: task.seeds]
-    _print(console, search.spec.objective.metric, shown)
+    _print(console, search.spec.objective.metric_name, shown)
     report = task.folder / REPORT_FILE
     _print_activity(console, "writing the report")
     write_atomically(report, replace_unprintable(_html(task, search, shown)).encode())
@@ -91,7 +91,7 @@ def _train_seed(trainer: SeedTrainer, seed: int, *, stop: StopOnSignal, judge: C
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         bar = bars.add_task(f"seed {seed}", total=None)
         score = trainer.train(seed, stop, on_step=lambda step, steps: bars.update(bar, completed=step, total=steps), judge=judge)
-    metric = search.spec.objective.metric
+    metric = search.spec.objective.metric_name
     outcome_text = "diverged" if score.test is None else f"test {metric} {metric_text(metric, score.test)}"
     console.print(f"seed {seed}: {outcome_text}, {time.monotonic() - begun:.1f} s", markup=False, highlight=False)
     return score
@@ -162,7 +162,7 @@ def _write_scores(task: Retraining, search: Search, digest: str, scores: Sequenc
     spread = spread_of(scores)
     record = {
         "configuration": digest,
-        "metric": search.spec.objective.metric,
+        "metric": search.spec.objective.metric_name,
         "steps": search.spec.training.given_steps or max(score.steps for score in scores),
         "scores": [asdict(score) for score in scores],
         "summary": asdict(spread) if spread is not None else None,
@@ -200,7 +200,7 @@ def _print(console: Console, metric: str, scores: Sequence[SeedScore]) -> None:
 def _html(task: Retraining, search: Search, scores: Sequence[SeedScore]) -> str:
     loader = jinja2.PackageLoader("autohas_trainer.reporting.report", "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    metric = search.spec.objective.metric
+    metric = search.spec.objective.metric_name
     return environment.get_template("retrain.html.j2").render(
         config=str(task.config),
         text=task.config.read_text(encoding="utf-8"),

@@ -63,7 +63,7 @@ def predict_default(state: SearchState) -> LongerTraining | None:
         return None
     num_selection = search_task.splits.num_selection
     return predict_longer(
-        search_task.spec.objective.metric,
+        search_task.spec.objective.metric_name,
         by_rung[LAST_RUNG - 1].metric,
         by_rung[LAST_RUNG].metric,
         steps=search_task.spec.training.steps,
@@ -77,7 +77,7 @@ def report_longer(state: SearchState) -> None:
     if longer is None or not longer.is_clear or any(notice.reason == NoticeReason.TRAIN_LONGER for notice in state.notices):
         return
     spec, third = state.search_task.spec, state.comparisons[DEFAULT][LAST_RUNG - 1].metric
-    metric, epochs = spec.objective.metric, spec.training.epochs
+    metric, epochs = spec.objective.metric_name, spec.training.epochs
     assert third is not None  # noqa: S101 - nothing is predicted without it
     field = f"training.steps: {longer.steps}" if epochs is None else f'training.epochs: "{2 * float(epochs):g}"'
     state.notify(

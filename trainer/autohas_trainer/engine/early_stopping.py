@@ -76,7 +76,7 @@ class EarlyStopping:
             return
         objective = self._state.search_task.spec.objective
         best = max(newest.items())[1].metric if (newest := self._state.comparisons.get(name)) else math.nan
-        text = f"{name} reached {objective.metric} {best:.4g} on the selection split (goal {objective.goal})"
+        text = f"{name} reached {objective.metric_name} {best:.4g} on the selection split (goal {objective.goal})"
         self._end(StopReason.GOAL_REACHED, f"{text}: it is finished and tested")
         self._finish(name)
 

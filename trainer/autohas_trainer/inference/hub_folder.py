@@ -70,7 +70,7 @@ def _config(model: TrainedModel, finished: FinishedSearch) -> dict[str, Any]:
 
 def _card(model: TrainedModel, finished: FinishedSearch) -> str:
     """Return the model card."""
-    name, metric, result = finished.search.metadata.name, finished.search.spec.objective.metric, finished.outcome.result
+    name, metric, result = finished.search.metadata.name, finished.search.spec.objective.metric_name, finished.outcome.result
     default = "" if result.default_test_score is None else f"| default configuration | {metric_text(metric, result.default_test_score)} |\n"
     seeds = ""
     if result.test_mean is not None and result.test_standard_deviation is not None:
@@ -129,7 +129,7 @@ def _metadata(model: TrainedModel, finished: FinishedSearch) -> Mapping[str, Any
     """Return the head of the card: the hub shows task and score from it."""
     kind = _KINDS.get(str(model.preprocessing["data"].get("kind")))
     task = f"{kind}-{'classification' if model.classes else 'regression'}" if kind is not None else None
-    metric, data = finished.search.spec.objective.metric, finished.search.spec.task.data
+    metric, data = finished.search.spec.objective.metric_name, finished.search.spec.task.data
     name = data.label if data.path is None else PurePath(data.path).name
     score = {"type": metric, "value": finished.outcome.result.test_score, "name": f"test {metric}"}
     results = {

@@ -3,7 +3,8 @@
 from autohas_trainer.tasks._base import Measurement, Statistics, Task
 from autohas_trainer.tasks.classification import Classification
 from autohas_trainer.tasks.custom_loss import CustomLoss, CustomLossFunction
-from autohas_trainer.tasks.for_targets import build_task_for
+from autohas_trainer.tasks.custom_metric import CUSTOM_METRIC_FIELD, CustomMetric
+from autohas_trainer.tasks.for_targets import any_metric_of, build_task_for, scale_of
 from autohas_trainer.tasks.regression import Regression
 from autohas_trainer.tasks.several_labels import SeveralLabels
 from autohas_trainer.tasks.several_numbers import SeveralNumbers
@@ -11,9 +12,11 @@ from autohas_trainer.tasks.soft_labels import SoftLabels
 from autohas_trainer.tasks.token_labels import TokenLabels
 
 __all__ = [
+    "CUSTOM_METRIC_FIELD",
     "Classification",
     "CustomLoss",
     "CustomLossFunction",
+    "CustomMetric",
     "Measurement",
     "Regression",
     "SeveralLabels",
@@ -22,5 +25,7 @@ __all__ = [
     "Statistics",
     "Task",
     "TokenLabels",
+    "any_metric_of",
     "build_task_for",
+    "scale_of",
 ]

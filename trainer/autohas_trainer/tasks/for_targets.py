@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
 import torch
 
 from autohas_trainer.data.targets import TargetFacts, TargetKind
@@ -16,7 +17,7 @@ from autohas_trainer.tasks.several_numbers import SeveralNumbers
 from autohas_trainer.tasks.soft_labels import SoftLabels
 from autohas_trainer.tasks.token_labels import TokenLabels
 
-__all__ = ["build_task_for"]
+__all__ = ["any_metric_of", "build_task_for", "scale_of"]
 
 _NUMBERS: Final = ("rmse", "mae", "r2")
 _METRICS: Final[dict[TargetKind, tuple[str, ...]]] = {
@@ -52,6 +53,19 @@ def build_task_for(metric: str, facts: TargetFacts, *, balanced: bool, name: str
             return SeveralNumbers(metric, facts.train_targets)
         case TargetKind.NUMBER:
             return Regression(metric, facts.train_targets)
+
+
+def any_metric_of(facts: TargetFacts) -> str:
+    """A built-in metric of these targets, for a task that another metric judges."""
+    return _METRICS[facts.kind][0]
+
+
+def scale_of(facts: TargetFacts) -> tuple[float, float] | None:
+    """Mean and deviation by which numbers are standardised; None where the targets are no numbers."""
+    if facts.kind not in (TargetKind.NUMBER, TargetKind.NUMBERS):
+        return None
+    numbers = facts.train_targets.astype(np.float64)
+    return float(np.nanmean(numbers)), float(np.nanstd(numbers))
 
 
 def _find_problem(metric: str, facts: TargetFacts, *, balanced: bool) -> str | None:

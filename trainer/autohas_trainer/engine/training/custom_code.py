@@ -48,15 +48,16 @@ class CustomCode:
         self._augment = splits.augment
         self._template = template if isinstance(template, CustomModel | CustomModule) else None
         self._loss = self._template.custom_loss if self._template is not None else None
-        self._is_custom = self._template is not None or spec.task.data.entrypoint is not None
-        if self._is_custom:
+        has_hooks = self._template is not None or spec.task.data.entrypoint is not None
+        self._is_custom = has_hooks or spec.objective.custom_metric is not None
+        if has_hooks:
             self._check_taken(spec)
             self._check_built_in(spec, splits)
             self._check_hooks(splits)
 
     @property
     def is_custom(self) -> bool:
-        """Whether model or data are custom code."""
+        """Whether model, data or metric are custom code."""
         return self._is_custom
 
     @property

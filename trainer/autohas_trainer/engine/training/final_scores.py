@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from torch import Tensor
+
+from autohas_trainer.data import TestBatch
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
-from autohas_trainer.errors import CandidateError, DeviceError
-from autohas_trainer.tasks import Statistics
+from autohas_trainer.errors import CandidateError, ConfigurationError, DeviceError
+from autohas_trainer.tasks import Statistics, Task
 
 __all__ = ["compute_test_scores"]
 
@@ -29,6 +32,14 @@ def compute_test_scores(
     finished = {name: training for name, training in trainings.items() if training.is_finished and not training.is_diverged}
     task = search_task.task
     statistics: dict[str, list[Statistics]] = {name: [] for name in finished}
+
+    def measure(name: str, outputs_BK: Tensor, batch: TestBatch) -> None:
+        try:
+            statistics[name].append(task.statistics(outputs_BK, batch.targets_B))
+        except ConfigurationError as error:
+            del finished[name], statistics[name]
+            on_failure(name, CandidateError(f"the test: {error}"))
+
     for batch in search_task.splits.test(search_task.evaluation_chunk):
         for name, training in list(finished.items()):
             try:
@@ -39,8 +50,22 @@ def compute_test_scores(
                 del finished[name], statistics[name]
                 on_failure(name, error)
             else:
-                statistics[name].append(task.statistics(outputs_BK, batch.targets_B))
-                if not bool(outputs_BK.isfinite().all()):
+                if bool(outputs_BK.isfinite().all()):
+                    measure(name, outputs_BK, batch)
+                else:
                     del finished[name], statistics[name]
             on_batch()
-    return {name: task.summarise(parts).value for name, parts in statistics.items()}
+    return _summarise(task, statistics, on_failure)
+
+
+def _summarise(
+    task: Task, statistics: Mapping[str, list[Statistics]], on_failure: Callable[[str, CandidateError], None]
+) -> dict[str, float]:
+    """The metric of each training; a custom metric may refuse what one of them answers."""
+    scores = {}
+    for name, parts in statistics.items():
+        try:
+            scores[name] = task.summarise(parts).value
+        except ConfigurationError as error:
+            on_failure(name, CandidateError(f"the test: {error}"))
+    return scores

@@ -36,9 +36,9 @@ def predict_longer(
         num_examples: Number of compared examples at 1/3 and at the end.
 
     Returns:
-        None where an error is 0 or not finite: there is nothing to extrapolate.
+        None where an error is 0 or not finite, or the metric is a custom one: there is nothing to extrapolate.
     """
-    if third is None or end is None:
+    if third is None or end is None or metric not in METRICS:
         return None
     before, after = _error(metric, third), _error(metric, end)
     if not (0 < before < math.inf and 0 < after < math.inf):

@@ -14,7 +14,6 @@ from autohas_api.algorithms.algorithm_spec import Race
 from autohas_api.algorithms.plan_request import MIN_REWARD_BATCH, Comparisons
 from autohas_api.algorithms.rungs import LAST_RUNG, rung_steps
 from autohas_api.algorithms.stage_plan import StagePlan
-from autohas_api.base.objective_metrics import METRICS
 from autohas_api.budget.epochs import resolve_steps
 from autohas_api.budget.steps_per_stage import EARLY_EXAMPLES, minimum_trainings, plan_stages, price_comparisons
 from autohas_api.space.decisions import Configuration, Space, list_decisions, reads_decisions_from_code, resolve
@@ -27,13 +26,14 @@ from autohas_trainer.engine.accounting.spending import Prices
 from autohas_trainer.engine.accounting.work import Work
 from autohas_trainer.engine.training.compute import check_compute
 from autohas_trainer.engine.training.custom_code import CustomCode
+from autohas_trainer.entrypoints import load_object, require_names
 from autohas_trainer.errors import ConfigurationError, DataError
 from autohas_trainer.events import StepUse
 from autohas_trainer.nn.pretrained import read_pretrained
 from autohas_trainer.optim import STATE_KEYS, OptimizerName
 from autohas_trainer.space.objective import objective
 from autohas_trainer.space.recipe import TrainingRecipe, path_of
-from autohas_trainer.tasks import Task, build_task_for
+from autohas_trainer.tasks import CUSTOM_METRIC_FIELD, CustomMetric, Task, any_metric_of, build_task_for, scale_of
 from autohas_trainer.templates import Path, Template, build_custom, build_template, check_agreement, check_first_step, whole_path
 
 __all__ = ["SearchTask", "build_task", "load_splits", "reading_text"]
@@ -44,6 +44,7 @@ _FLOPS_PER_MAC = 6
 """A product and a sum, in the forward pass and, twice, in the gradients of weights and of inputs."""
 _MAX_DECISIONS = 128
 _LARGEST_EVALUATED = 512
+_TRIED_EXAMPLES = 64
 _MIN_SELECTION = 2
 """Rungs normalise by the statistics of the batch, which one example does not have."""
 
@@ -176,7 +177,7 @@ class SearchTask:
         if wanted.goal is None or metric is None:
             return False
         goal = float(wanted.goal)
-        return metric >= goal if METRICS[wanted.metric].direction == "Maximize" else metric <= goal
+        return metric >= goal if wanted.better == "Maximize" else metric <= goal
 
     def useful_threads(self, available: int) -> int:
         """CPU threads that help: those that the spec asks for; else all where a step of the default is long, and one where it is short.
@@ -254,7 +255,7 @@ def load_splits(spec: Spec, device: torch.device, check: Callable[[int, int, int
         data.label,
         data.path,
         data.arguments,
-        kind=METRICS[spec.objective.metric].kind,
+        kind=spec.objective.kind,
         reward=float(shares.reward),
         selection=float(shares.selection),
         stratify=shares.stratify,
@@ -399,5 +400,23 @@ def build_task(spec: Spec, splits: Splits, device: torch.device) -> Task:
     Raises:
         ConfigurationError: the metric, or weights of classes, cannot be computed for these targets.
     """
-    balanced = spec.task.recipe.class_weights == "Balanced"
-    return build_task_for(spec.objective.metric, splits.targets, balanced=balanced, name=splits.name, device=device)
+    balanced, wanted, facts = spec.task.recipe.class_weights == "Balanced", spec.objective, splits.targets
+    metric = any_metric_of(facts) if wanted.custom_metric is not None else wanted.metric_name
+    task = build_task_for(metric, facts, balanced=balanced, name=splits.name, device=device)
+    if wanted.custom_metric is None or wanted.custom_metric.entrypoint is None:
+        return task
+    return _judge_by(wanted.custom_metric.entrypoint, wanted.better, task, splits)
+
+
+def _judge_by(entrypoint: str, direction: str, task: Task, splits: Splits) -> Task:
+    """The task with a custom metric, which was tried on some examples.
+
+    Raises:
+        ConfigurationError: the metric does not exist, or breaks its contract.
+    """
+    function, who = load_object(entrypoint, CUSTOM_METRIC_FIELD), f"{CUSTOM_METRIC_FIELD} {entrypoint}"
+    wrapper = "def metric(outputs, targets):\n    return ...  # hand them on as the other function wants them"
+    require_names(function, ("outputs", "targets"), who, wrapper, explicit=True)
+    judged = CustomMetric(task, function, entrypoint, direction, scale_of(splits.targets))
+    judged.check(next(iter(splits.selection(_TRIED_EXAMPLES))).targets_B)
+    return judged

@@ -17,7 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from autohas_api.base import yaml_file
-from autohas_api.base.objective_metrics import METRICS, gain, metric_text
+from autohas_api.base.objective_metrics import gain, is_share, metric_text
 from autohas_api.base.text_encoding import replace_unprintable
 from autohas_api.space.decisions import Decision, Role
 from autohas_api.space.rates import value_text
@@ -124,7 +124,7 @@ def render(finished: FinishedSearch, history: History, command: str | None) -> s
     """Return the HTML of the report."""
     loader = jinja2.PackageLoader("autohas_trainer.reporting.report", "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    metric = finished.search.spec.objective.metric
+    metric = finished.search.spec.objective.metric_name
     environment.filters["score"] = lambda value: metric_text(metric, value).replace(" ", "\u00a0")  # the unit stays with its number
     return environment.get_template(_TEMPLATE).render(
         **_describe_result(finished),
@@ -146,7 +146,7 @@ def render(finished: FinishedSearch, history: History, command: str | None) -> s
 
 def _describe_result(finished: FinishedSearch) -> dict[str, Any]:
     """What the page says about the winner and the default, by the names of the template."""
-    outcome, metric = finished.outcome, finished.search.spec.objective.metric
+    outcome, metric = finished.outcome, finished.search.spec.objective.metric_name
     return {
         "finished": finished,
         "search": finished.search,
@@ -160,7 +160,7 @@ def _describe_result(finished: FinishedSearch) -> dict[str, Any]:
         "is_default": dict(outcome.configuration) == dict(outcome.default),
         "gain": _gain(finished),
         "gain_text": _gain_text(finished),
-        "is_share": METRICS[metric].is_share,
+        "is_share": is_share(metric),
         "seconds": duration(sum(outcome.seconds_by_stage.values())),
         "decisions": [_decision_row(finished, d) for d in finished.space.decisions],
         "explanations": explain_candidates(
@@ -192,14 +192,14 @@ def _training_text(finished: FinishedSearch) -> str:
 
 def _gain(finished: FinishedSearch) -> float | None:
     """Return the improvement of the metric over the default's, where both were tested."""
-    result, metric = finished.outcome.result, finished.search.spec.objective.metric
-    return None if result.default_test_score is None else gain(metric, result.test_score, result.default_test_score)
+    result, better = finished.outcome.result, finished.search.spec.objective.better
+    return None if result.default_test_score is None else gain(better, result.test_score, result.default_test_score)
 
 
 def _gain_text(finished: FinishedSearch) -> str:
     """Format the size of the improvement: percentage points for shares, else the metric's own unit."""
     size = abs(_gain(finished) or 0.0)
-    return f"{100 * size:.2f} points" if METRICS[finished.search.spec.objective.metric].is_share else f"{size:.4g}"
+    return f"{100 * size:.2f} points" if is_share(finished.search.spec.objective.metric_name) else f"{size:.4g}"
 
 
 def _decision_row(finished: FinishedSearch, decision: Decision) -> _DecisionRow:

@@ -10,7 +10,7 @@ __all__ = ["longer_sentence"]
 
 def longer_sentence(finished: FinishedSearch) -> str | None:
     """The prediction, and whether the search gained more; None where nothing was predicted."""
-    longer, metric = finished.outcome.longer, finished.search.spec.objective.metric
+    longer, metric = finished.outcome.longer, finished.search.spec.objective.metric_name
     if longer is None:
         return None
     text = (
@@ -21,6 +21,6 @@ def longer_sentence(finished: FinishedSearch) -> str | None:
         return f"{text}; it has {metric_text(metric, longer.now)} now, so that a longer training is no clear gain."
     chosen = finished.outcome.result.selection_score
     answer = f"the configuration that this search chose has {metric_text(metric, chosen)}"
-    if gain(metric, longer.predicted, chosen) > 0:
+    if gain(finished.search.spec.objective.better, longer.predicted, chosen) > 0:
         return f"{text}, and {answer}: train longer before you search."
     return f"{text}, and {answer}: the search gained more."
