@@ -76,9 +76,12 @@ def _document(value: Mapping[str, Any]) -> dict[str, Any]:
         "kind": KIND,
         "metadata": {"name": "retrain"},
         "spec": {
-            "task": {**value["task"], "model": model, "recipe": recipe},
+            "task": {**value["task"], **({"model": model} if model else {}), "recipe": recipe},
             "objective": value["objective"],
-            "searchSpace": {"hyperparameters": value.get("hyperparameters", []), "architecture": {"decisions": decisions}},
+            "searchSpace": {
+                "hyperparameters": value.get("hyperparameters", []),
+                **({"architecture": {"decisions": decisions}} if model or decisions else {}),
+            },
             "algorithm": {"seed": value["seed"]},
             "trainer": value.get("trainer", {}),
             "training": {
@@ -111,9 +114,9 @@ def config_text(search: Search, space: Space, outcome: Outcome, data: DataIdenti
     task = search.spec.task.to_json()
     active = [d.name for d in space.decisions if space.is_active(d, outcome.configuration)]
     record = {
-        "task": {"data": task["data"], "splits": task["splits"]},
+        "task": {name: task[name] for name in ("data", "splits", "training") if name in task},
         "model": {
-            **task["model"],
+            **task.get("model", {}),
             "architecture": {n: v for n, v in _architecture(search, outcome).items() if n not in space_names(space) or n in active},
         },
         "recipe": {**outcome.recipe, "classWeights": search.spec.task.recipe.class_weights},

@@ -50,6 +50,9 @@ def find_spec_errors(spec: Spec) -> Iterator[FieldError]:
     """Errors of a spec that passed schema and rules."""
     yield from find_wrong_data_arguments(spec.task.data)
     yield from find_wrong_keywords(spec.task.model.arguments or {}, "spec.task.model.arguments", reserved=("input_shape", "num_outputs"))
+    if spec.task.training is not None:
+        keywords = spec.task.training.arguments or {}
+        yield from find_wrong_keywords(keywords, "spec.task.training.arguments", reserved=("input_shape", "num_outputs"))
     yield from _requests_beyond_limits(spec)
     yield from _workers_beyond_limit(spec)
     declared = {d.name: d for d in declared_decisions(spec)}

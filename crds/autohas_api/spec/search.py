@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.fields import FieldInfo
 
 from autohas_api.algorithms.table import ALGORITHM_ROWS
-from autohas_api.base.expressions import field, variable
+from autohas_api.base.expressions import choose, field, variable
 from autohas_api.base.field_lookup import without_nulls
 from autohas_api.base.kube_types import ANNOTATION_KEY_PATTERN, KEY_IS, LABEL_KEY_PATTERN, LabelValue
 from autohas_api.base.model import Model, Rule, field_value, walk
@@ -98,8 +98,14 @@ _MIXING, _DERIVE = field("continuous.mixing", of="h"), field("continuous.derive"
 _NEEDS_CONTROLLER: Final = field("continuous", of="h").is_given & (
     (_MIXING.is_given & _MIXING.differs("OneHot")) | (_DERIVE.is_given & _DERIVE.equals("Expectation"))
 )
-_HAS_ENTRYPOINT: Final = field("task.data.entrypoint").is_given | field("task.model.entrypoint").is_given
+_OWN_TRAINING = field("task.training")
+_HAS_ENTRYPOINT: Final = (
+    field("task.data.entrypoint").is_given
+    | _OWN_TRAINING.is_given
+    | (field("task.model").is_given & field("task.model.entrypoint").is_given)
+)
 _CUSTOM_METRIC = field("objective.customMetric")
+_METRIC_NAME = field("objective.customMetric.name")
 _IS_CLASSIFICATION: Final = ~is_metric_in(_REGRESSION, "objective.") & (
     ~_CUSTOM_METRIC.is_given | field("objective.customMetric.targets").equals("Classes")
 )
@@ -137,6 +143,21 @@ class Spec(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         rule(
+            ~_OWN_TRAINING.is_given | is_one_of(BY_TRAININGS),
+            f"task.training has no shared weights for a supernet: use algorithm {name_algorithms(BY_TRAININGS)}",
+            at=".algorithm",
+        ),
+        rule(
+            ~_OWN_TRAINING.is_given | ~field("searchSpace.architecture").is_given,
+            "architecture must not be given with task.training, which has no shared weights: search its choices as hyperparameters",
+            at=".searchSpace.architecture",
+        ),
+        rule(
+            ~_CUSTOM_METRIC.is_given | choose(_OWN_TRAINING.is_given, _METRIC_NAME.is_given, ~_METRIC_NAME.is_given),
+            "with task.training, whose evaluate measures, customMetric must have a name; without it, an entrypoint",
+            at=".objective.customMetric",
+        ),
+        rule(
             _HYPERPARAMETERS.every("h", _HYPERPARAMETER.is_in(_UPDATE_RULE)) | is_one_of(BY_TRAININGS),
             f"{', '.join(_TRAINING)} and custom hyperparameters cannot be seen by a one-step reward:"
             f" search them with algorithm {name_algorithms(BY_TRAININGS)}, or remove them",
@@ -150,7 +171,7 @@ class Spec(Model):
         ),
         rule(
             _HAS_ENTRYPOINT | _HYPERPARAMETERS.every("h", _HYPERPARAMETER.is_in(tuple(KNOWN))),
-            f"every name must be one of {', '.join(KNOWN)}; custom names need custom data or a custom model (entrypoint)",
+            f"every name must be one of {', '.join(KNOWN)}; custom names need custom data, a custom model or own training (entrypoint)",
             at=".searchSpace.hyperparameters",
         ),
         rule(

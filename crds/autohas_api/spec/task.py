@@ -194,6 +194,16 @@ class ModelTemplate(Model):
         return self.template or self.entrypoint or ""
 
 
+class OwnTraining(Model):
+    """Training by custom code."""
+
+    entrypoint: Entrypoint = Field(
+        description="Object as package.module:object. The trainer calls it for each training with the shape of one input, the number of "
+        "outputs and arguments as keywords; it builds the module, computes the training loss and evaluates."
+    )
+    arguments: Arguments | None = Field(default=None, description="Keywords of entrypoint.")
+
+
 _OTHER_OPTIMIZERS: Final = [(name, row.default_optimizer) for name, row in TEMPLATES.items() if row.default_optimizer != "sgd"]
 MAX_DECAY: Final = 0.5
 """Largest share of a training in which WSD falls: with the longest warm-up, the peak is then a moment."""
@@ -364,6 +374,7 @@ def _refuse_inputs(kind: InputKind) -> Rule:
     return rule(
         ~field("data.name").is_given
         | ~one_of(field("data.name"), readers)
+        | ~field("model").is_given
         | ~field("model.template").is_given
         | one_of(field("model.template"), taking),
         f"{join_names(readers, 'and')} {'gives' if len(readers) == 1 else 'give'} {kind}, which template"
@@ -372,11 +383,18 @@ def _refuse_inputs(kind: InputKind) -> Rule:
     )
 
 
+_INPUT_RULES: Final = tuple(_refuse_inputs(kind) for kind in InputKind if _refusing(kind) and kind in INPUTS.values())
+
+
 class Task(Model):
     """Data, model, default recipe and data splits."""
 
     data: Data = Field(description="Data set.")
-    model: ModelTemplate = Field(description="Family of networks.")
+    network: ModelTemplate | None = Field(default=None, alias="model", description="Family of networks.")
+    training: OwnTraining | None = Field(
+        default=None,
+        description="Training by custom code, instead of model. It has no shared weights, so only hyperparameters are searched.",
+    )
     recipe: Recipe = Field(default_factory=Recipe, description="Default configuration of a training, which every search also evaluates.")
     splits: Splits = Field(default_factory=Splits, description="Split of the training data.")
 
@@ -386,4 +404,17 @@ class Task(Model):
         row = TEMPLATES.get(self.model.template or "")
         return self.recipe.optimizer or (row.default_optimizer if row is not None else "sgd")
 
-    rules: ClassVar[tuple[Rule, ...]] = tuple(_refuse_inputs(kind) for kind in InputKind if _refusing(kind) and kind in INPUTS.values())
+    @property
+    def model(self) -> ModelTemplate:
+        """The family of networks; without fields where own training builds its modules."""
+        return self.network or ModelTemplate()
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        exactly_one("model", "training"),
+        rule(
+            ~field("training").is_given | (~field("recipe.accumulate").is_given & field("recipe.classWeights").equals("Uniform")),
+            "accumulate and classWeights must not be given with training, whose code computes the loss of the whole batch",
+            at=".recipe",
+        ),
+        *_INPUT_RULES,
+    )

@@ -22,8 +22,8 @@ from autohas_trainer.cli.memory import training_bytes
 from autohas_trainer.engine.accounting.costs import Costs
 from autohas_trainer.engine.candidate_faults import explain_default_failure
 from autohas_trainer.engine.training.compute import apply_compute
+from autohas_trainer.engine.training.own_training import begin_training
 from autohas_trainer.engine.training.search_task import SearchTask, reading_text
-from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import CandidateError, TrainerError
 from autohas_trainer.reporting.sinks.progress_bar import duration
 from autohas_trainer.seeding import make_deterministic
@@ -150,7 +150,7 @@ def _print_plan(search: Search, space: Space, plan: StagePlan | None, console: C
 
 def _seconds_per_step(search_task: SearchTask) -> float | None:
     """Return the median over a few steps; None when they take too long to time."""
-    training = Training(search_task, search_task.space.default)
+    training = begin_training(search_task, search_task.space.default)
     started_at, durations = time.monotonic(), []
     for _ in range(_WARM_STEPS + _TIMED_STEPS):
         before = time.monotonic()

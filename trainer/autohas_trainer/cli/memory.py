@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from autohas_api.space.decisions import Configuration
+from autohas_trainer.engine.training.own_training import begin_training
 from autohas_trainer.engine.training.search_task import SearchTask
-from autohas_trainer.engine.training.training import Training
 
 __all__ = ["training_bytes"]
 
@@ -17,7 +17,7 @@ def training_bytes(search_task: SearchTask, configuration: Configuration) -> int
 
     Allocator and kernel workspaces are not included; on a GPU add some hundred MiB.
     """
-    training = Training(search_task, configuration)
+    training = begin_training(search_task, configuration)
     weights = {tensor.untyped_storage().data_ptr() for tensor in training.model_tensors().values()}
     saved_bytes: dict[int, int] = {}
 

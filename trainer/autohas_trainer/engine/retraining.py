@@ -15,8 +15,8 @@ from autohas_trainer.engine.checkpointing.origin import Begun, environment_of
 from autohas_trainer.engine.outcome import save_model, save_preprocessing
 from autohas_trainer.engine.training.compute import apply_compute
 from autohas_trainer.engine.training.final_scores import compute_test_scores
+from autohas_trainer.engine.training.own_training import begin_training
 from autohas_trainer.engine.training.search_task import SearchTask
-from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import CandidateError, Interrupted
 from autohas_trainer.events import StopRequest
 from autohas_trainer.seeding import make_deterministic
@@ -75,7 +75,7 @@ class SeedTrainer:
         torch.set_num_threads(search_task.useful_threads(self.threads))
         apply_compute(search_task.spec, search_task.device)
         judge(Begun(data=search_task.splits.identity, environment=environment_of(search_task, torch.get_num_threads())))
-        training = Training(search_task, self.space.default, seed)
+        training = begin_training(search_task, self.space.default, seed)
         while not training.is_finished and not training.is_diverged:
             training.step()
             on_step(training.num_steps_done, training.recipe.steps)

@@ -33,8 +33,9 @@ from autohas_trainer.engine.outcome import build_outcome
 from autohas_trainer.engine.search_state import SearchState
 from autohas_trainer.engine.stages import EvaluateStage, SearchStage, build_stages
 from autohas_trainer.engine.training.compute import apply_compute
+from autohas_trainer.engine.training.own_training import begin_training, try_own_training
 from autohas_trainer.engine.training.search_task import SearchTask, reading_text
-from autohas_trainer.engine.training.training import BuildTraining, Training
+from autohas_trainer.engine.training.training import BuildTraining
 from autohas_trainer.errors import CandidateError, CheckpointError, DeviceError, Interrupted, storage_sentence
 from autohas_trainer.events import (
     HISTORY_FILE,
@@ -95,7 +96,7 @@ def run(job: Job, sink: Sink, stop: StopRequest, clocks: Clocks | None = None) -
         Interrupted: `stop` was requested and a checkpoint is written, or the device failed and the next process leaves a candidate out.
         OSError: the working folder cannot be written.
     """
-    state, stages, early_stopping = _run_stages(job, sink, stop, clocks or Clocks(), Training)
+    state, stages, early_stopping = _run_stages(job, sink, stop, clocks or Clocks(), begin_training)
     last = stages[-1]
     assert isinstance(last, EvaluateStage)  # noqa: S101 - build_stages ends with it
     report_unspent(state, early_stopping.reason)
@@ -171,6 +172,7 @@ def _begin(checkpointer: Checkpointer, clocks: Clocks) -> None:
     state = checkpointer.state
     if notes := state.search_task.splits.notes:
         state.notify(NoticeReason.DATA_CONVERTED, "; ".join(notes))
+    try_own_training(state.search_task)
     _learn_costs(state, clocks)
     warn_at_start(state)
     stages = checkpointer.stages

@@ -25,6 +25,7 @@ from autohas_trainer.engine.candidate_faults import explain_default_divergence, 
 from autohas_trainer.engine.training.comparison import Comparison
 from autohas_trainer.engine.training.final_scores import compute_test_scores
 from autohas_trainer.engine.training.guard import SupernetGuards
+from autohas_trainer.engine.training.own_training import begin_training
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.supernet_share import SupernetShare
 from autohas_trainer.engine.training.training import BuildTraining, Training
@@ -77,7 +78,7 @@ class SearchState:
         """Faults that a notice has named."""
         self.guards = SupernetGuards(search_task.task)
         self.configurations: dict[str, Configuration] = {DEFAULT: search_task.space.default}
-        self.build_training: BuildTraining = Training
+        self.build_training: BuildTraining = begin_training
         self.trainings: dict[str, Training] = {}
         self.comparisons: dict[str, dict[int, Comparison]] = {}
         self.records: list[CandidateRecord] = []

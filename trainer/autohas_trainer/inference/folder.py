@@ -21,7 +21,7 @@ from autohas_api.spec.hyperparameters import KNOWN
 from autohas_api.spec.search import Search
 from autohas_trainer.config_yaml import read_config
 from autohas_trainer.data.preprocessing import PREPROCESSING_FILE, read_preprocessing
-from autohas_trainer.errors import DataError
+from autohas_trainer.errors import ConfigurationError, DataError
 from autohas_trainer.inference.trained_model import TrainedModel
 from autohas_trainer.space.recipe import path_of
 from autohas_trainer.templates import build_custom, build_template, whole_path
@@ -58,6 +58,10 @@ def _build_network(search: Search, space: Space, prepared: Mapping[str, Any]) ->
     """Build the network of the configuration in config.yaml, with weights that are overwritten next."""
     shape, target, model = tuple(prepared["inputs"]["shape"]), prepared["target"], search.spec.task.model
     num_outputs = len(target["classes"]) if "classes" in target else target.get("shape", [1])[-1]
+    if search.spec.task.training is not None:
+        raise ConfigurationError(
+            "the model was trained by own training (task.training), which alone can build its module: build it and load model.safetensors"
+        )
     if model.template is not None:
         template = build_template(model.template, shape, num_outputs)
         return template.build(whole_path(template.decisions, path_of(space, space.default)), ("load",))

@@ -17,7 +17,7 @@ from autohas_api.spec.search import Spec
 from autohas_api.spec.task import PrecisionName
 from autohas_api.templates.template_spec import OptimizerName
 
-__all__ = ["TrainingRecipe", "path_of", "recipe_of"]
+__all__ = ["TrainingRecipe", "own_values", "path_of", "recipe_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,3 +114,11 @@ def recipe_of(spec: Spec, space: Space, configuration: Configuration) -> Trainin
         **shape,
         steps=math.ceil(spec.training.steps * recipe.batch_size / batch_size),
     )
+
+
+def own_values(spec: Spec, space: Space, configuration: Configuration) -> dict[str, str]:
+    """What own training knows of a configuration: every hyperparameter, searched or not, with absolute rate and decay, and `steps`."""
+    recipe, searched = recipe_of(spec, space, configuration), space.as_mapping(configuration)
+    known = {name: searched.get(name, recipe_value(spec, name)) for name in KNOWN}
+    absolute = {"learning_rate": exact_decimal(recipe.learning_rate), "weight_decay": exact_decimal(recipe.weight_decay)}
+    return {**searched, **known, **absolute, "steps": str(recipe.steps)}

@@ -32,6 +32,7 @@ from autohas_trainer.templates.mlp import Mlp
 from autohas_trainer.templates.mlp_small import MlpSmall
 from autohas_trainer.templates.mobilenet import Mobilenet
 from autohas_trainer.templates.module_template import ModuleTemplate
+from autohas_trainer.templates.own_training import TRAINING_FIELD, Batch, OwnNetworks, OwnOptimizer, OwnTrainingCode
 from autohas_trainer.templates.resnet import Resnet
 from autohas_trainer.templates.step_cost import CUSTOM_STEP, CountsWork, NetworkSize, StepCost
 from autohas_trainer.templates.transformer import Transformer
@@ -39,6 +40,8 @@ from autohas_trainer.templates.transformer import Transformer
 __all__ = [
     "BUILDERS",
     "CUSTOM_STEP",
+    "TRAINING_FIELD",
+    "Batch",
     "Cell",
     "ConvSmall",
     "CountsMacs",
@@ -53,6 +56,9 @@ __all__ = [
     "Mobilenet",
     "ModuleTemplate",
     "NetworkSize",
+    "OwnNetworks",
+    "OwnOptimizer",
+    "OwnTrainingCode",
     "Path",
     "Resnet",
     "Shape",

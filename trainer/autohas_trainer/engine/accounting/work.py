@@ -20,7 +20,7 @@ from autohas_api.spec.search import Spec
 from autohas_trainer.engine.candidate_faults import candidate_part
 from autohas_trainer.errors import CandidateError
 from autohas_trainer.space.recipe import TrainingRecipe, path_of, recipe_of
-from autohas_trainer.templates import CUSTOM_STEP, CountsWork, NetworkSize, StepCost, Template, measure_path, whole_path
+from autohas_trainer.templates import CUSTOM_STEP, CountsWork, NetworkSize, OwnNetworks, StepCost, Template, measure_path, whole_path
 
 __all__ = ["Work"]
 
@@ -144,6 +144,8 @@ class Work:
         values = dict(built_from)
         if isinstance(self._template, CountsWork):
             return self._template.size(values)
+        if isinstance(self._template, OwnNetworks):
+            raise CandidateError("own training computes what only its code knows")
         with candidate_part("counting its work", culprit=canonical(values), is_custom=True):
             count = measure_path(self._template, values, self._example)
         if count.uncounted is not None:

@@ -71,7 +71,14 @@ class Origin:
 def environment_of(search_task: SearchTask, threads: int) -> Environment:
     """This process, with the code that the search's entrypoints name."""
     task = search_task.spec.task
-    entrypoints = [entrypoint for entrypoint in (task.data.entrypoint, task.model.entrypoint) if entrypoint is not None]
+    metric = search_task.spec.objective.custom_metric
+    named = (
+        task.data.entrypoint,
+        task.model.entrypoint,
+        None if task.training is None else task.training.entrypoint,
+        None if metric is None else metric.entrypoint,
+    )
+    entrypoints = [entrypoint for entrypoint in named if entrypoint is not None]
     return Environment.here(
         device=search_task.device.type, threads=threads, entrypoints=entrypoints, compute=describe_compute(search_task.spec)
     )

@@ -23,9 +23,9 @@ from autohas_trainer.data import Splits, TrainBatch
 from autohas_trainer.entrypoints import attribute_errors_to, require_names
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import seed_globals, stream
-from autohas_trainer.space.recipe import recipe_of
+from autohas_trainer.space.recipe import own_values, recipe_of
 from autohas_trainer.tasks import CustomLoss, Task
-from autohas_trainer.templates import CustomModel, CustomModule, Dropout, Template, default_path
+from autohas_trainer.templates import CustomModel, CustomModule, Dropout, OwnNetworks, Template, default_path
 
 __all__ = ["CustomCode"]
 
@@ -48,7 +48,9 @@ class CustomCode:
         self._augment = splits.augment
         self._template = template if isinstance(template, CustomModel | CustomModule) else None
         self._loss = self._template.custom_loss if self._template is not None else None
-        has_hooks = self._template is not None or spec.task.data.entrypoint is not None
+        self._own = template if isinstance(template, OwnNetworks) else None
+        self._spec = spec
+        has_hooks = self._template is not None or self._own is not None or spec.task.data.entrypoint is not None
         self._is_custom = has_hooks or spec.objective.custom_metric is not None
         if has_hooks:
             self._check_taken(spec)
@@ -66,8 +68,10 @@ class CustomCode:
         return self._template is not None
 
     def values(self, configuration: Configuration) -> dict[str, str]:
-        """The custom hyperparameters of a configuration."""
+        """The custom hyperparameters of a configuration; for own training every hyperparameter, and the number of steps."""
         searched = self._space.as_mapping(configuration)
+        if self._own is not None:
+            return own_values(self._spec, self._space, configuration)
         return {name: searched[name] for name in self._hyperparameters if name not in KNOWN}
 
     def task(self, configuration: Configuration) -> Task:
@@ -84,12 +88,16 @@ class CustomCode:
 
     def seed(self, *key: int | str) -> None:
         """Key what custom code draws from global generators, as our draws are. Built-in networks draw nothing, nor do custom data alone."""
-        if self._template is not None or self._augment is not None:
+        if self._template is not None or self._own is not None or self._augment is not None:
             seed_globals(self._seed, *key)
 
     def _check_taken(self, spec: Spec) -> None:
         """Refuse a hyperparameter that no part of the custom code reads."""
-        if self._augment is not None or self._loss is not None or isinstance(self._template, CustomModel):
+        if self._own is not None and "steps" in self._hyperparameters:
+            raise ConfigurationError(
+                "spec.searchSpace.hyperparameters: own training gets the length of a training as steps: choose another name"
+            )
+        if self._own is not None or self._augment is not None or self._loss is not None or isinstance(self._template, CustomModel):
             return
         for index, declared in enumerate(spec.search_space.hyperparameters):
             takes = isinstance(self._template, CustomModule) and self._template.takes(declared.name)
@@ -115,7 +123,7 @@ class CustomCode:
             raise ConfigurationError(
                 "label smoothing is set or searched, but the custom model's loss would not obey it; remove one of them"
             )
-        if not splits.has_real_inputs and (recipe.mixup > 0 or "mixup" in names):
+        if self._own is None and not splits.has_real_inputs and (recipe.mixup > 0 or "mixup" in names):
             raise ConfigurationError(
                 "mixup is set or searched, but the custom data's inputs are integers, which cannot be mixed; remove it"
             )

@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from torch import Tensor
 
 from autohas_trainer.data import TestBatch
+from autohas_trainer.engine.training.own_training import OwnTraining
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import CandidateError, ConfigurationError, DeviceError
 from autohas_trainer.tasks import Statistics, Task
+from autohas_trainer.templates import OwnNetworks
 
 __all__ = ["compute_test_scores"]
 
@@ -30,6 +32,8 @@ def compute_test_scores(
         DeviceError: the device failed; nothing more can be tested in this process.
     """
     finished = {name: training for name, training in trainings.items() if training.is_finished and not training.is_diverged}
+    if isinstance(search_task.template, OwnNetworks):
+        return _measure_own(search_task, finished, on_batch, on_failure)
     task = search_task.task
     statistics: dict[str, list[Statistics]] = {name: [] for name in finished}
 
@@ -56,6 +60,25 @@ def compute_test_scores(
                     del finished[name], statistics[name]
             on_batch()
     return _summarise(task, statistics, on_failure)
+
+
+def _measure_own(
+    search_task: SearchTask,
+    trainings: Mapping[str, Training],
+    on_batch: Callable[[], None],
+    on_failure: Callable[[str, CandidateError], None],
+) -> dict[str, float]:
+    """The metric of each own training by its own `evaluate`; the split is read once and kept, since each passes over it by itself."""
+    batches, scores = [*search_task.splits.test()], {}
+    for name, training in trainings.items():
+        assert isinstance(training, OwnTraining)  # noqa: S101 - `begin_training` makes no others
+        try:
+            scores[name] = training.test_metric(batches, on_batch)
+        except DeviceError:
+            raise
+        except CandidateError as error:
+            on_failure(name, error)
+    return scores
 
 
 def _summarise(

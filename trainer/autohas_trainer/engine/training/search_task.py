@@ -34,7 +34,16 @@ from autohas_trainer.optim import STATE_KEYS, OptimizerName
 from autohas_trainer.space.objective import objective
 from autohas_trainer.space.recipe import TrainingRecipe, path_of
 from autohas_trainer.tasks import CUSTOM_METRIC_FIELD, CustomMetric, Task, any_metric_of, build_task_for, scale_of
-from autohas_trainer.templates import Path, Template, build_custom, build_template, check_agreement, check_first_step, whole_path
+from autohas_trainer.templates import (
+    OwnNetworks,
+    Path,
+    Template,
+    build_custom,
+    build_template,
+    check_agreement,
+    check_first_step,
+    whole_path,
+)
 
 __all__ = ["SearchTask", "build_task", "load_splits", "reading_text"]
 
@@ -367,6 +376,8 @@ def _template(spec: Spec, splits: Splits, task: Task, own: Template | None) -> T
     if model.template is not None:
         _check_real(splits, model.template)
         return build_template(model.template, splits.input_shape, task.num_outputs, is_tokens=not splits.has_real_inputs)
+    if (training := spec.task.training) is not None:
+        return OwnNetworks(training.entrypoint, training.arguments, splits.input_shape, task.num_outputs)
     template = own or _build_own(spec, splits, task)
     check_agreement(spec, template)
     check_first_step(template, f"task.model.entrypoint {model.entrypoint}", splits.train_batch(0, 2, 0).inputs, task.output_shape)

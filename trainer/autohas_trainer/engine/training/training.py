@@ -35,7 +35,7 @@ from autohas_trainer.space.objective import normalise_quality
 from autohas_trainer.tasks import Measurement
 from autohas_trainer.templates import arm_layers, dropout_layers, export_leaves, tied_names, use_batch_statistics
 
-__all__ = ["BuildTraining", "Training"]
+__all__ = ["BuildTraining", "Training", "network_key"]
 
 
 class Training:
@@ -69,12 +69,15 @@ class Training:
             self.give_up(fault)
             return
         with self._part("building its network"):
-            module = search_task.template.build(search_task.built_from(configuration), _network_key(search_task.seed, repeat)).to(
-                search_task.device
-            )
-            if search_task.spec.trainer.has_channels_last:
-                module = module.to(memory_format=torch.channels_last)
-            self._hold(module, standalone_optimizer(module, rule_of(self.recipe, self.recipe.learning_rate)))
+            self._build()
+
+    def _build(self) -> None:
+        search_task = self._search_task
+        key = network_key(search_task.seed, self.repeat)
+        module = search_task.template.build(search_task.built_from(self.configuration), key).to(search_task.device)
+        if search_task.spec.trainer.has_channels_last:
+            module = module.to(memory_format=torch.channels_last)
+        self._hold(module, standalone_optimizer(module, rule_of(self.recipe, self.recipe.learning_rate)))
 
     def _hold(self, module: nn.Module, optimizer: torch.optim.Optimizer | None) -> None:
         self._module, self._optimizer = module, optimizer
@@ -152,12 +155,16 @@ class Training:
     def _rate(self) -> float:
         return self.recipe.learning_rate * self._schedule.at(self.num_steps_done, self.recipe.steps)
 
+    def _update_rate(self) -> None:
+        self.learning_rate = self._rate()
+        if self._optimizer is not None:
+            set_rate(self._optimizer, self.learning_rate)
+
     def _step(self) -> None:
         recipe, search_task = self.recipe, self._search_task
         batch = search_task.splits.train_batch(self.num_steps_done, recipe.batch_size, search_task.seed, replica=self.repeat)
-        self.learning_rate = self._rate()
         assert self._optimizer is not None  # noqa: S101 - a training that was given up takes no steps
-        set_rate(self._optimizer, self.learning_rate)
+        self._update_rate()
         search_task.custom.seed("step", self.repeat, self.num_steps_done)
         with self._part(f"training step {self.num_steps_done}"):
             self._optimizer.zero_grad(set_to_none=True)
@@ -383,6 +390,6 @@ def _are_finite(tensors: Iterable[Tensor]) -> bool:
     return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
 
 
-def _network_key(seed: int, repeat: int) -> Key:
+def network_key(seed: int, repeat: int) -> Key:
     """The stream of the first weights."""
     return (seed, "network", repeat) if repeat else (seed, "network")

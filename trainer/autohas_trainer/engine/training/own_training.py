@@ -1,0 +1,249 @@
+"""A training by the user's own code: the engine keeps loop, order of data, rungs, checkpoints and the sharing of faults.
+
+See `autohas_trainer.templates.own_training` for the methods of that code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from autohas_api.budget.steps_per_stage import EARLY_EXAMPLES
+from autohas_api.space.decisions import Configuration
+from autohas_trainer.data import SelectionBatch, TestBatch, TrainBatch
+from autohas_trainer.engine.candidate_faults import explain_default_failure
+from autohas_trainer.engine.training.comparison import Comparison, encode
+from autohas_trainer.engine.training.rule import rule_of
+from autohas_trainer.engine.training.search_task import SearchTask
+from autohas_trainer.engine.training.state_tree import join_tree, split_tree
+from autohas_trainer.engine.training.training import Training, network_key
+from autohas_trainer.errors import CandidateError, CheckpointError, ConfigurationError, DeviceError
+from autohas_trainer.optim import standalone_optimizer
+from autohas_trainer.templates import Batch, OwnNetworks, OwnOptimizer
+
+__all__ = ["OwnTraining", "begin_training", "try_own_training"]
+
+_OPTIMIZER_METHODS: Final = ("zero_grad", "step", "state_dict", "load_state_dict")
+
+
+def begin_training(search_task: SearchTask, configuration: Configuration, repeat: int = 0, *, fault: str | None = None) -> Training:
+    """Begin a training of the search at step 0, by the user's own code where there is some; see `Training`."""
+    kind = OwnTraining if isinstance(search_task.template, OwnNetworks) else Training
+    return kind(search_task, configuration, repeat, fault=fault)
+
+
+def try_own_training(search_task: SearchTask) -> None:
+    """Before step 0: take a step of the default's own training and compare it.
+
+    Raises:
+        ConfigurationError: own code raises, or breaks its contract.
+        DeviceError: the device failed.
+    """
+    if not isinstance(search_task.template, OwnNetworks):
+        return
+    try:
+        training = OwnTraining(search_task, search_task.space.default)
+        training.step()
+        training.compare()
+        split_tree(training.state_dict(), "the training")
+    except DeviceError:
+        raise
+    except CandidateError as error:
+        raise explain_default_failure(error) from error
+
+
+class OwnTraining(Training):
+    """A training whose module, loss, optimizer and metric are the user's."""
+
+    _module: nn.Module
+
+    def _build(self) -> None:
+        search_task = self._search_task
+        assert isinstance(search_task.template, OwnNetworks)  # noqa: S101 - `begin_training` looks
+        self._networks = search_task.template
+        self.recipe = replace(self.recipe, ema=0.0, dropout=0.0, mixup=0.0)  # own code has them as values
+        self._values = dict(search_task.custom.values(self.configuration))
+        key = network_key(search_task.seed, self.repeat)
+        self._code = self._networks.create(key)
+        module = self._networks.build_with(self._code, self._values, key).to(search_task.device)
+        if search_task.spec.trainer.has_channels_last:
+            module = module.to(memory_format=torch.channels_last)
+        make = getattr(self._code, "optimizer", None)
+        self._has_own_optimizer = make is not None
+        if make is None:
+            self._hold(module, standalone_optimizer(module, rule_of(self.recipe, self.recipe.learning_rate)))
+            return
+        optimizer = make(module=module, values=dict(self._values))
+        if absent := [name for name in _OPTIMIZER_METHODS if not callable(getattr(optimizer, name, None))]:
+            raise ConfigurationError(f"{self._networks.who}: optimizer gave a {type(optimizer).__name__} without {', '.join(absent)}")
+        self._hold(module, optimizer)
+
+    def _hold(self, module: nn.Module, optimizer: Any) -> None:  # noqa: ANN401 - any object with an optimizer's methods
+        super()._hold(module, optimizer)
+        self._average.drop()
+
+    def _update_rate(self) -> None:
+        """Set the recipe's rate; an own optimizer has its own, of which the first group's is shown."""
+        if not self._has_own_optimizer:
+            super()._update_rate()
+            return
+        groups = getattr(self._optimizer, "param_groups", None)
+        self.learning_rate = float(groups[0]["lr"]) if groups else 0.0
+
+    def _rate(self) -> float:
+        return self.learning_rate if self._has_own_optimizer else super()._rate()
+
+    def _update_average(self) -> None:
+        """The module is compared and kept as it stands."""
+
+    def _backward(self, batch: TrainBatch) -> Tensor:
+        search_task = self._search_task
+        batch = search_task.custom.augment(batch, self.configuration, self.repeat, self.num_steps_done)
+        self._module.train()
+        is_half = self.recipe.precision == "BFloat16"
+        with torch.autocast(search_task.device.type, dtype=torch.bfloat16, enabled=is_half):
+            given = Batch(batch.inputs, batch.targets_B)
+            loss: object = self._code.training_loss(module=self._module, batch=given, values=dict(self._values))
+        if not isinstance(loss, Tensor) or loss.ndim != 0 or not loss.requires_grad:
+            shown = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
+            raise ConfigurationError(
+                f"{self._networks.who}: training_loss gave {shown}; it must give one number that depends on the module's parameters"
+            )
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's
+        return loss.detach()
+
+    def _compare(self, on_batch: Callable[[], None], *, keeps_contributions: bool) -> Comparison:
+        objective, splits = self._search_task.spec.objective, self._search_task.splits
+        most = None if self.is_finished else EARLY_EXAMPLES
+        sign = 1.0 if objective.better == "Maximize" else -1.0
+        batches = [*splits.selection(most, self._search_task.evaluation_chunk)]
+        measured = self._measure(batches, on_batch)
+        value, contributions = self._read(measured, objective.metric_name, sum(len(batch.targets_B) for batch in batches))
+        is_decided_on = keeps_contributions or self.num_steps_done >= self.rung(1)
+        if contributions is None and is_decided_on:
+            contributions = self._by_batches(batches, value, objective.metric_name, on_batch)
+        loss = measured.get("loss")
+        score = self._search_task.objective(sign * value, self.configuration)
+        return Comparison(
+            step=self.num_steps_done,
+            key=score,
+            score=score,
+            metric=value,
+            loss=math.inf if loss is None else float(torch.as_tensor(loss).double().mean()),
+            contributions="" if contributions is None or not is_decided_on else encode(sign * contributions),
+        )
+
+    def _measure(self, batches: Iterable[SelectionBatch | TestBatch], on_batch: Callable[[], None]) -> Mapping[str, Any]:
+        """Ask the own code for its metrics over some batches."""
+
+        def pass_on() -> Iterator[Batch]:
+            for batch in batches:
+                yield Batch(batch.inputs, batch.targets_B)
+                on_batch()
+
+        self._search_task.custom.seed("compare", self.num_steps_done)
+        self._is_training = False
+        measured: object = self._code.evaluate(module=self._module.eval(), batches=pass_on(), values=dict(self._values))
+        if not isinstance(measured, Mapping):
+            raise ConfigurationError(f"{self._networks.who}: evaluate gave a {type(measured).__name__}, it must give metrics by name")
+        return measured
+
+    def _read(self, measured: Mapping[str, Any], name: str, count: int) -> tuple[float, np.ndarray[Any, np.dtype[np.float64]] | None]:
+        """The value of a metric and its contributions (N,), if it has them.
+
+        Raises:
+            ConfigurationError: it is not there, has another shape, or is not finite.
+        """
+        who = f"{self._networks.who}: evaluate"
+        if name not in measured:
+            given = ", ".join(map(str, measured)) or "nothing"
+            raise ConfigurationError(f"{who} gave {given}, but the objective's metric is {name}: return it under this name")
+        metric = measured[name]
+        if isinstance(metric, bool) or not isinstance(metric, Tensor | float | int):
+            raise ConfigurationError(f"{who} gave a {type(metric).__name__} for {name}, it must give a tensor or a number")
+        numbers = torch.as_tensor(metric).detach().double().cpu()
+        if numbers.shape not in ((), (count,)):
+            raise ConfigurationError(
+                f"{who} gave shape {tuple(numbers.shape)} for {name}; it must give what each example adds, here ({count},), or one number"
+            )
+        if not bool(numbers.isfinite().all()):
+            raise ConfigurationError(f"{who} gave a {name} that is not finite")
+        return float(numbers.mean()), numbers.numpy() if numbers.ndim else None
+
+    def _by_batches(
+        self, batches: list[SelectionBatch], value: float, name: str, on_batch: Callable[[], None]
+    ) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+        """What each batch contributes to a metric that is one number: its own value, shifted so that the mean is the metric.
+
+        None where a batch has no finite value: then the larger metric wins, by however little.
+        """
+        parts = []
+        for batch in batches:
+            number = self._measure([batch], on_batch).get(name, math.nan)
+            parts.append(float(torch.as_tensor(number).double().mean()))
+        values = np.asarray(parts, dtype=np.float64)
+        return value + values - values.mean() if len(values) > 1 and bool(np.isfinite(values).all()) else None
+
+    @torch.no_grad()
+    def test_metric(self, batches: Iterable[TestBatch], on_batch: Callable[[], None]) -> float:
+        """The metric of the finished module on the test split.
+
+        Raises:
+            CandidateError: own code raises or gives no finite metric.
+        """
+        seen = [*batches]
+        with self._part("the test"):
+            name = self._search_task.spec.objective.metric_name
+            return self._read(self._measure(seen, on_batch), name, sum(len(batch.targets_B) for batch in seen))[0]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Network, losses that were not read, and the tensors of both states."""
+        if self._optimizer is None:
+            return {}
+        network = {f"network/{name}": tensor for name, tensor in self._network_tensors().items()}
+        _, optimizer = self._split_optimizer()
+        _, own = self._split_own()
+        return network | {"losses": self._losses.losses} | optimizer | {name: tensor.clone() for name, tensor in own.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state apart from tensors, as JSON."""
+        if self._optimizer is None:
+            return super().state_dict()
+        return {**super().state_dict(), "optimizer": self._split_optimizer()[0], "own": self._split_own()[0]}
+
+    def _split_optimizer(self) -> tuple[Any, dict[str, Tensor]]:
+        optimizer = cast("OwnOptimizer", self._optimizer)
+        return split_tree(optimizer.state_dict(), f"{self._networks.who}: the optimizer's state_dict()", "optimizer")
+
+    def _split_own(self) -> tuple[Any, dict[str, Tensor]]:
+        state_of = getattr(self._code, "state_dict", None)
+        return (None, {}) if state_of is None else split_tree(state_of(), f"{self._networks.who}: state_dict()", "own")
+
+    @torch.no_grad()
+    def load(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Continue from `state_dict` and `tensors`.
+
+        Raises:
+            CheckpointError: A tensor is missing or has another shape.
+        """
+        self.num_steps_done, self.is_diverged = int(state["step"]), bool(state["diverged"]) or self.fault is not None
+        if self._optimizer is None:
+            return
+        targets = {f"network/{name}": tensor for name, tensor in self._network_tensors().items()} | {"losses": self._losses.losses}
+        for name, target in targets.items():
+            source = tensors.get(name)
+            if source is None or source.shape != target.shape:
+                raise CheckpointError(f"the checkpoint's training has no tensor {name} of shape {tuple(target.shape)}")
+            target.copy_(source)
+        device = self._search_task.device
+        placed = {name: tensor.to(device) if tensor.ndim else tensor for name, tensor in tensors.items()}  # step counts stay on the CPU
+        cast("OwnOptimizer", self._optimizer).load_state_dict(join_tree(state["optimizer"], placed))
+        if state["own"] is not None:
+            self._code.load_state_dict(join_tree(state["own"], placed))  # type: ignore[attr-defined]  # checked: both or none
+        self._update_rate()
