@@ -10,7 +10,7 @@ from autohas_api.base.expressions import Expression, choose, field
 from autohas_api.base.model import Decimal, Model, Rule
 from autohas_api.base.objective_metrics import METRICS, TaskKind
 from autohas_api.base.rules import exactly_one, more_than, never_together, rule
-from autohas_api.spec.task import Entrypoint
+from autohas_api.spec.entrypoint import Entrypoint
 
 
 class Cost(Model):

@@ -153,6 +153,11 @@ class Spec(Model):
             at=".searchSpace.architecture",
         ),
         rule(
+            ~_OWN_TRAINING.is_given | ~field("trainer.compute").is_given | field("trainer.compute.compile").equals("None"),
+            "compile must be None with task.training: compile the module in its build",
+            at=".trainer.compute.compile",
+        ),
+        rule(
             ~_CUSTOM_METRIC.is_given | choose(_OWN_TRAINING.is_given, _METRIC_NAME.is_given, ~_METRIC_NAME.is_given),
             "with task.training, whose evaluate measures, customMetric must have a name; without it, an entrypoint",
             at=".objective.customMetric",

@@ -10,6 +10,7 @@ from autohas_api.base.expressions import field, literal
 from autohas_api.base.model import Decimal, Model, Rule
 from autohas_api.base.rules import between, exactly_one, in_range, inside, join_names, more_than, not_negative, one_of, only_with, rule
 from autohas_api.spec.augmentation import Augmentation
+from autohas_api.spec.entrypoint import Arguments, Entrypoint, OwnTraining
 from autohas_api.spec.hyperparameters import (
     DEFAULT_DECAYS,
     DEFAULT_RATES,
@@ -37,13 +38,6 @@ INPUTS: Final = {
     "tokens": InputKind.TOKENS,
 }
 """Name of a built-in reader to what its examples are."""
-
-ArgumentValue = Annotated[str, StringConstraints(max_length=1024)]
-Arguments = Annotated[dict[str, ArgumentValue], Field(max_length=32)]
-Entrypoint = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$", max_length=253)
-]
-"""`package.module:object`, from the trainer's image or its PYTHONPATH."""
 
 
 TABLES: Final = tuple(name for name, kind in INPUTS.items() if kind == InputKind.TABLES)
@@ -192,16 +186,6 @@ class ModelTemplate(Model):
     def label(self) -> str:
         """Name in messages: the template, or the entrypoint."""
         return self.template or self.entrypoint or ""
-
-
-class OwnTraining(Model):
-    """Training by custom code."""
-
-    entrypoint: Entrypoint = Field(
-        description="Object as package.module:object. The trainer calls it for each training with the shape of one input, the number of "
-        "outputs and arguments as keywords; it builds the module, computes the training loss and evaluates."
-    )
-    arguments: Arguments | None = Field(default=None, description="Keywords of entrypoint.")
 
 
 _OTHER_OPTIMIZERS: Final = [(name, row.default_optimizer) for name, row in TEMPLATES.items() if row.default_optimizer != "sgd"]

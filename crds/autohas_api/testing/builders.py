@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from autohas_api.base.names import API_VERSION, KIND
 
-__all__ = ["Rejection", "a_search", "with_change"]
+__all__ = ["Rejection", "a_search", "own_training_search", "with_change"]
 
 _MISSING: Final = object()
 
@@ -32,6 +32,17 @@ def a_search(name: str = "example") -> dict[str, Any]:
             "budget": {"trainings": "4"},
         },
     }
+
+
+def own_training_search() -> dict[str, Any]:
+    """A search of a hyperparameter by own training, whose metric has a name."""
+    spec = {
+        **a_search()["spec"],
+        "task": {"data": {"name": "digits"}, "training": {"entrypoint": "a.b:C", "arguments": {"width": "3"}}},
+        "objective": {"customMetric": {"name": "bleu", "direction": "Maximize"}},
+        "searchSpace": {"hyperparameters": [{"name": "rank", "categorical": {"choices": ["4", "8"]}, "default": "4"}]},
+    }
+    return {**a_search(), "spec": spec}
 
 
 def with_change(document: dict[str, Any], path: str, value: Any = _MISSING) -> dict[str, Any]:  # noqa: ANN401 - any JSON value

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from autohas_api.testing.builders import a_search, with_change
+from autohas_api.testing.builders import a_search, own_training_search, with_change
 
 __all__ = ["EVERY_FIELD", "Mutation", "mutations", "paths_of"]
 
@@ -237,6 +237,8 @@ _DOCUMENTS: Final = (
         {"name": "RandomSharing", "randomSharing": {"numSamples": 20}},
     ),
     with_change(with_change(a_search(), "spec.task", _OWN), "spec.checkpoint", {"storage": {"emptyDir": {}}}),
+    with_change(a_search(), "spec.objective", {"customMetric": {"entrypoint": "a.b:cost", "direction": "Minimize", "targets": "Classes"}}),
+    own_training_search(),
 )
 EVERY_FIELD: Final[tuple[dict[str, Any], ...]] = tuple(json.loads(json.dumps(document)) for document in _DOCUMENTS)
 """Valid for schema and rules, no part shared with another. A field that one has is left out of another where the two exclude each other."""

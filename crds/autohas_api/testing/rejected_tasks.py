@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from autohas_api.testing.builders import Rejection, a_search
+from autohas_api.testing.builders import Rejection, a_search, own_training_search, with_change
 
 __all__ = ["TASK_REJECTED_BY_RULE", "TASK_REJECTED_BY_SCHEMA", "TASK_UNACCEPTABLE"]
 
@@ -29,6 +29,7 @@ def _regression_with_goal(metric: str) -> dict[str, Any]:
 
 
 _METRIC: Final = {"entrypoint": "a.b:cost", "direction": "Minimize"}
+_OWN: Final = {"entrypoint": "a.b:C"}
 _WIDTH: Final = {"name": "width", "choices": ["8", "16"], "default": "8"}
 
 
@@ -113,6 +114,33 @@ TASK_REJECTED_BY_RULE: Final = (
         value={**_METRIC, "targets": "Numbers"},
         field="spec.objective.metric",
         words="which of the built-in data only csv and parquet have",
+    ),
+    Rejection(
+        path="spec.objective.customMetric",
+        value={"name": "f1", "direction": "Maximize"},
+        field="spec.objective.customMetric.name",
+        words="must not have the name of a built-in metric",
+    ),
+    Rejection(
+        path="spec.objective.customMetric",
+        value={"name": "bleu", "direction": "Maximize"},
+        field="spec.objective.customMetric",
+        words="with task.training, whose evaluate measures, customMetric must have a name; without it, an entrypoint",
+    ),
+    Rejection(path="spec.task.training", value=_OWN, field="spec.task", words="exactly one of model and training"),
+    *(
+        Rejection(path="spec", value=with_change(own_training_search(), path, value)["spec"], field=field, words=words)
+        for path, value, field, words in (
+            ("spec.task.recipe", {"accumulate": 2}, "spec.task.recipe", "accumulate and classWeights must not be given with training"),
+            ("spec.algorithm", {"name": "RandomSharing"}, "spec.algorithm", "has no shared weights for a supernet: use algorithm AutoHAS"),
+            ("spec.searchSpace.architecture", {}, "spec.searchSpace.architecture", "search its choices as hyperparameters"),
+            (
+                "spec.trainer",
+                {"determinism": "Relaxed", "compute": {"compile": "Default"}},
+                "spec.trainer.compute.compile",
+                "compile must be None with task.training",
+            ),
+        )
     ),
     Rejection(path="spec.objective.metric", value="bpb", field="spec.objective.metric", words="bpb is measured per byte of text"),
     Rejection(

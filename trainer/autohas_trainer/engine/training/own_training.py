@@ -173,7 +173,8 @@ class OwnTraining(Training):
                 f"{who} gave shape {tuple(numbers.shape)} for {name}; it must give what each example adds, here ({count},), or one number"
             )
         if not bool(numbers.isfinite().all()):
-            raise ConfigurationError(f"{who} gave a {name} that is not finite")
+            wrong = next(number for number in numbers.reshape(-1).tolist() if not math.isfinite(number))
+            raise ConfigurationError(f"{who} gave {name} {wrong}, which is not finite")
         return float(numbers.mean()), numbers.numpy() if numbers.ndim else None
 
     def _by_batches(
@@ -246,4 +247,3 @@ class OwnTraining(Training):
         cast("OwnOptimizer", self._optimizer).load_state_dict(join_tree(state["optimizer"], placed))
         if state["own"] is not None:
             self._code.load_state_dict(join_tree(state["own"], placed))  # type: ignore[attr-defined]  # checked: both or none
-        self._update_rate()

@@ -26,14 +26,14 @@ from autohas_trainer.engine.accounting.spending import Prices
 from autohas_trainer.engine.accounting.work import Work
 from autohas_trainer.engine.training.compute import check_compute
 from autohas_trainer.engine.training.custom_code import CustomCode
-from autohas_trainer.entrypoints import load_object, require_names
+from autohas_trainer.engine.training.judged_task import build_task
 from autohas_trainer.errors import ConfigurationError, DataError
 from autohas_trainer.events import StepUse
 from autohas_trainer.nn.pretrained import read_pretrained
 from autohas_trainer.optim import STATE_KEYS, OptimizerName
 from autohas_trainer.space.objective import objective
 from autohas_trainer.space.recipe import TrainingRecipe, path_of
-from autohas_trainer.tasks import CUSTOM_METRIC_FIELD, CustomMetric, Task, any_metric_of, build_task_for, scale_of
+from autohas_trainer.tasks import Task
 from autohas_trainer.templates import (
     OwnNetworks,
     Path,
@@ -53,7 +53,6 @@ _FLOPS_PER_MAC = 6
 """A product and a sum, in the forward pass and, twice, in the gradients of weights and of inputs."""
 _MAX_DECISIONS = 128
 _LARGEST_EVALUATED = 512
-_TRIED_EXAMPLES = 64
 _MIN_SELECTION = 2
 """Rungs normalise by the statistics of the batch, which one example does not have."""
 
@@ -403,31 +402,3 @@ def _check_real(splits: Splits, template: str) -> None:
             " return inputs.astype('float32'), images of bytes divided by 255, or give task.model.entrypoint"
         )
         raise ConfigurationError(message)
-
-
-def build_task(spec: Spec, splits: Splits, device: torch.device) -> Task:
-    """The kind of targets with the metric of the spec, on the scale of the train split.
-
-    Raises:
-        ConfigurationError: the metric, or weights of classes, cannot be computed for these targets.
-    """
-    balanced, wanted, facts = spec.task.recipe.class_weights == "Balanced", spec.objective, splits.targets
-    metric = any_metric_of(facts) if wanted.custom_metric is not None else wanted.metric_name
-    task = build_task_for(metric, facts, balanced=balanced, name=splits.name, device=device)
-    if wanted.custom_metric is None or wanted.custom_metric.entrypoint is None:
-        return task
-    return _judge_by(wanted.custom_metric.entrypoint, wanted.better, task, splits)
-
-
-def _judge_by(entrypoint: str, direction: str, task: Task, splits: Splits) -> Task:
-    """The task with a custom metric, which was tried on some examples.
-
-    Raises:
-        ConfigurationError: the metric does not exist, or breaks its contract.
-    """
-    function, who = load_object(entrypoint, CUSTOM_METRIC_FIELD), f"{CUSTOM_METRIC_FIELD} {entrypoint}"
-    wrapper = "def metric(outputs, targets):\n    return ...  # hand them on as the other function wants them"
-    require_names(function, ("outputs", "targets"), who, wrapper, explicit=True)
-    judged = CustomMetric(task, function, entrypoint, direction, scale_of(splits.targets))
-    judged.check(next(iter(splits.selection(_TRIED_EXAMPLES))).targets_B)
-    return judged

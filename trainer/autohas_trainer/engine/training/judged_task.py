@@ -1,0 +1,45 @@
+"""The task of a search: the kind of its targets, judged by a built-in metric or by one of custom code."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+
+from autohas_api.spec.search import Spec
+from autohas_trainer.data import Splits
+from autohas_trainer.entrypoints import load_object, require_names
+from autohas_trainer.tasks import CUSTOM_METRIC_FIELD, CustomMetric, Task, any_metric_of, build_task_for, scale_of
+
+__all__ = ["build_task"]
+
+_TRIED_EXAMPLES: Final = 64
+"""A custom metric is tried on as many before the first step."""
+
+
+def build_task(spec: Spec, splits: Splits, device: torch.device) -> Task:
+    """The kind of targets with the metric of the spec, on the scale of the train split.
+
+    Raises:
+        ConfigurationError: the metric, or weights of classes, cannot be computed for these targets.
+    """
+    balanced, wanted, facts = spec.task.recipe.class_weights == "Balanced", spec.objective, splits.targets
+    metric = any_metric_of(facts) if wanted.custom_metric is not None else wanted.metric_name
+    task = build_task_for(metric, facts, balanced=balanced, name=splits.name, device=device)
+    if wanted.custom_metric is None or wanted.custom_metric.entrypoint is None:
+        return task
+    return _judge_by(wanted.custom_metric.entrypoint, wanted.better, task, splits)
+
+
+def _judge_by(entrypoint: str, direction: str, task: Task, splits: Splits) -> Task:
+    """The task with a custom metric, which was tried on some examples.
+
+    Raises:
+        ConfigurationError: the metric does not exist, or breaks its contract.
+    """
+    function, who = load_object(entrypoint, CUSTOM_METRIC_FIELD), f"{CUSTOM_METRIC_FIELD} {entrypoint}"
+    wrapper = "def metric(outputs, targets):\n    return ...  # hand them on as the other function wants them"
+    require_names(function, ("outputs", "targets"), who, wrapper, explicit=True)
+    judged = CustomMetric(task, function, entrypoint, direction, scale_of(splits.targets))
+    judged.check(next(iter(splits.selection(_TRIED_EXAMPLES))).targets_B)
+    return judged
