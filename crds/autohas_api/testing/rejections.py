@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from autohas_api.testing import rejected_hyperparameters as hyperparameters
 from autohas_api.testing.builders import Rejection, a_search, with_change
+from autohas_api.testing.rejected_algorithms import ALGORITHM_REJECTED_BY_RULE, ALGORITHM_REJECTED_BY_SCHEMA, ALGORITHM_UNACCEPTABLE
 from autohas_api.testing.rejected_data import DATA_REJECTED_BY_RULE, DATA_REJECTED_BY_SCHEMA, DATA_UNACCEPTABLE
 from autohas_api.testing.rejected_pods import POD_REJECTED_BY_RULE, POD_REJECTED_BY_SCHEMA, POD_UNACCEPTABLE
 from autohas_api.testing.rejected_recipes import RECIPE_REJECTED_BY_RULE, RECIPE_REJECTED_BY_SCHEMA, RECIPE_UNACCEPTABLE
@@ -21,28 +22,14 @@ _ONLY_RATE: Final = with_change(
     "spec.searchSpace.hyperparameters",
     [h for h in _ONLY_HYPERPARAMETERS["spec"]["searchSpace"]["hyperparameters"] if h["name"] == "learning_rate"],
 )
-_CONTROL: Final = with_change(with_change(a_search(), "spec.algorithm", {"name": "RandomSharing"}), "spec.searchSpace.hyperparameters[1]")
-_LANES: Final = with_change(a_search(), "spec.algorithm", {"name": "AutoHAS", "autoHAS": {"strategy": "Lanes"}})
 _ONLY_INACTIVE_CHOICES: Final = [
     {"name": name, "choices": [choice], "default": choice} for name, choice in (("depth", "1"), ("width_1", "32"), ("activation", "relu"))
 ]
 _CLAIM_AND_EMPTY: Final = {"emptyDir": {}, "persistentVolumeClaim": {"claimName": "c"}}
 
 
-def _with_dropout(algorithm: dict[str, Any]) -> dict[str, Any]:
-    """The spec of a search over a hyperparameter that acts over many steps."""
-    dropout = {"name": "dropout", "continuous": {"min": "0", "max": "0.5"}}
-    document = with_change(a_search(), "spec.searchSpace.hyperparameters[1]", dropout)
-    return dict(with_change(document, "spec.algorithm", algorithm)["spec"])
-
-
-def _publish(**space: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
-    """The spec of a search in the published form."""
-    document = with_change(a_search(), "spec.algorithm", {"autoHAS": {"strategy": "OneStep", "preset": "Published"}})
-    return {**document["spec"], "searchSpace": document["spec"]["searchSpace"] | space}
-
-
 REJECTED_BY_SCHEMA: Final = (
+    *ALGORITHM_REJECTED_BY_SCHEMA,
     *TRAINER_REJECTED_BY_SCHEMA,
     *POD_REJECTED_BY_SCHEMA,
     *hyperparameters.REJECTED_BY_SCHEMA,
@@ -57,26 +44,6 @@ REJECTED_BY_SCHEMA: Final = (
     Rejection(path="spec.task.recipe.learningRate", value="1e400", field="spec.task.recipe.learningRate", words="should match"),
     Rejection(path="spec.task.recipe.schedule", value="cosine", field="spec.task.recipe.schedule", words='"Cosine", "Constant"'),
     Rejection(path=_DECISIONS, value=[{"name": "Depth"}], field=f"{_DECISIONS}[0].name", words="should match"),
-    Rejection(path="spec.algorithm.name", value="DARTS", field="spec.algorithm.name", words='"AutoHAS", "RandomSharing", "RandomSearch"'),
-    Rejection(
-        path="spec.algorithm.autoHAS",
-        value={"strategy": "Paired", "pairedSamples": 1},
-        field="spec.algorithm.autoHAS.pairedSamples",
-        words="greater than or equal to 2",
-    ),
-    Rejection(
-        path="spec.algorithm.autoHAS",
-        value={"strategy": "OneStep", "preset": "Paper"},
-        field="spec.algorithm.autoHAS.preset",
-        words='"Published"',
-    ),
-    Rejection(
-        path="spec.algorithm.autoHAS",
-        value={"strategy": "OneStep", "hyperparameterWindow": {"from": "0"}},
-        field="spec.algorithm.autoHAS.hyperparameterWindow.to",
-        words="Required value",
-    ),
-    Rejection(path="spec.algorithm.seed", value=-1, field="spec.algorithm.seed", words="greater than or equal to 0"),
     Rejection(path="spec.budget.trainings", value=5, field="spec.budget.trainings", words="must be of type string"),
     Rejection(path="spec.budget.maxActiveSeconds", value=0, field="spec.budget.maxActiveSeconds", words="greater than or equal to 1"),
     Rejection(
@@ -108,24 +75,13 @@ REJECTED_BY_SCHEMA: Final = (
 """Refused by the schema itself; in the same words offline."""
 
 REJECTED_BY_RULE: Final = (
+    *ALGORITHM_REJECTED_BY_RULE,
     *TRAINER_REJECTED_BY_RULE,
     *POD_REJECTED_BY_RULE,
     *hyperparameters.REJECTED_BY_RULE,
     *TASK_REJECTED_BY_RULE,
     *RECIPE_REJECTED_BY_RULE,
     *DATA_REJECTED_BY_RULE,
-    Rejection(
-        path="spec.algorithm",
-        value={"name": "RandomSearch", "autoHAS": {}},
-        field="spec.algorithm.autoHAS",
-        words="autoHAS must not be given unless name is AutoHAS",
-    ),
-    Rejection(
-        path="spec.algorithm.autoHAS.warmupFraction",
-        value="0.91",
-        field="spec.algorithm.autoHAS.warmupFraction",
-        words="between 0 and 0.9",
-    ),
     Rejection(path="metadata.name", value="a" * 47, field="metadata.name", words="DNS label of at most 46 characters"),
     Rejection(path="metadata.name", value="a.b", field="metadata.name", words="DNS label of at most 46 characters"),
     Rejection(path="spec.task.recipe.learningRate", value="0", field="spec.task.recipe.learningRate", words="greater than 0"),
@@ -167,100 +123,6 @@ REJECTED_BY_RULE: Final = (
         value=[{"name": "depth", "when": {"decision": "depth", "values": ["1"]}}],
         field=f"{_DECISIONS}[0].when.decision",
         words="must not depend on itself",
-    ),
-    Rejection(
-        path="spec",
-        value=_with_dropout({"name": "RandomSharing"}),
-        field="spec.searchSpace.hyperparameters",
-        words="schedule_floor, warmup_fraction and custom hyperparameters cannot be seen by a one-step reward",
-    ),
-    Rejection(
-        path="spec",
-        value=_with_dropout({"autoHAS": {"strategy": "OneStep"}}),
-        field="spec.searchSpace.hyperparameters",
-        words="schedule_floor, warmup_fraction and custom hyperparameters cannot be seen by a one-step reward",
-    ),
-    Rejection(
-        path="spec.algorithm.randomSharing",
-        value={"numSamples": 5},
-        field="spec.algorithm.randomSharing",
-        words="must not be given unless name is RandomSharing",
-    ),
-    *(
-        Rejection(
-            path="spec.algorithm.autoHAS",
-            value={"strategy": "OneStep", "hyperparameterWindow": {"from": begin, "to": end}},
-            field="spec.algorithm.autoHAS.hyperparameterWindow.to",
-            words="to must be greater than from, and both must be from 0 to 1",
-        )
-        for begin, end in (("0.2", "0.2"), ("0.3", "0.2"), ("-0.1", "0.2"), ("0", "1.1"))
-    ),
-    Rejection(
-        path="spec.algorithm.autoHAS",
-        value={"strategy": "OneStep", "hyperparameterWindow": {"from": "0.5", "to": "0.505"}},
-        field="spec.algorithm.autoHAS.hyperparameterWindow.to",
-        words="to must be at least from + 0.01",
-    ),
-    *(
-        Rejection(
-            path="spec.algorithm.autoHAS",
-            value={"strategy": "Lanes", name: value},
-            field=f"spec.algorithm.autoHAS.{name}",
-            words=f"{name} must not be given unless strategy is OneStep",
-        )
-        for name, value in (
-            ("hyperparameterWindow", {"from": "0", "to": "1"}),
-            ("result", "Argmax"),
-            ("preset", "Published"),
-        )
-    ),
-    *(
-        Rejection(
-            path="spec.algorithm.autoHAS",
-            value={"strategy": "OneStep", "preset": "Published", name: value},
-            field="spec.algorithm.autoHAS.preset",
-            words="preset Published sets sharedUpdate to Sampled, temporaryBatch to Own, result to Argmax",
-        )
-        for name, value in (
-            ("sharedUpdate", "Reference"),
-            ("temporaryBatch", "Shared"),
-            ("result", "Race"),
-            ("hyperparameterWindow", {"from": "0.05", "to": "1"}),
-            ("hyperparameterWindow", {"from": "0", "to": "0.2"}),
-        )
-    ),
-    Rejection(
-        path="spec.algorithm.autoHAS",
-        value={"strategy": "Lanes", "policyLearningRate": "0"},
-        field="spec.algorithm.autoHAS.policyLearningRate",
-        words="greater than 0",
-    ),
-    *(
-        Rejection(
-            path="spec.algorithm.autoHAS",
-            value={name: "0.2"},
-            field=f"spec.algorithm.autoHAS.{name}",
-            words="must not be given unless strategy is Lanes, OneStep or Paired",
-        )
-        for name in ("policyLearningRate", "warmupFraction")
-    ),
-    Rejection(
-        path="spec.algorithm.autoHAS",
-        value={"sharedUpdate": "Sampled"},
-        field="spec.algorithm.autoHAS.sharedUpdate",
-        words="must not be given unless strategy is OneStep",
-    ),
-    Rejection(
-        path="spec.algorithm.autoHAS",
-        value={"temporaryBatch": "Own"},
-        field="spec.algorithm.autoHAS.temporaryBatch",
-        words="must not be given unless strategy is OneStep or Paired",
-    ),
-    Rejection(
-        path="spec.algorithm.autoHAS",
-        value={"pairedSamples": 4},
-        field="spec.algorithm.autoHAS.pairedSamples",
-        words="must not be given unless strategy is Paired",
     ),
     Rejection(path="spec.training", value={}, field="spec.training", words="exactly one of steps and epochs"),
     Rejection(path="spec.training.epochs", value="8", field="spec.training", words="exactly one of steps and epochs"),
@@ -350,6 +212,7 @@ REJECTED_BY_RULE: Final = (
 """Refused by a CEL rule on the server and by its Python twin offline, with the same message."""
 
 UNACCEPTABLE: Final = (
+    *ALGORITHM_UNACCEPTABLE,
     *hyperparameters.UNACCEPTABLE,
     *TASK_UNACCEPTABLE,
     *RECIPE_UNACCEPTABLE,
@@ -391,12 +254,6 @@ UNACCEPTABLE: Final = (
     ),
     Rejection(
         path="spec",
-        value=with_change(_LANES, "spec.budget.earlyStopping", {"plateauSteps": 100_000, "normalizedEntropyBelow": "0.2"})["spec"],
-        field="spec.budget.earlyStopping.plateauSteps",
-        words="could never come true: 15 steps are rewarded after the warm-up",
-    ),
-    Rejection(
-        path="spec",
         value=with_change(_ONLY_RATE, "spec.budget.earlyStopping", {"plateauSteps": 9})["spec"]
         | {"algorithm": {"name": "AutoHAS", "autoHAS": {"strategy": "Paired"}}},
         field="spec.budget.earlyStopping",
@@ -408,30 +265,6 @@ UNACCEPTABLE: Final = (
         | {"algorithm": {"name": "AutoHAS", "autoHAS": {"strategy": "OneStep"}}},
         field="spec.budget.earlyStopping.plateauSteps",
         words="could never come true: 18 steps are rewarded after the warm-up",
-    ),
-    Rejection(
-        path="spec",
-        value=with_change(_CONTROL, "spec.objective", {"goal": "0.9"})["spec"],
-        field="spec.objective.goal",
-        words="RandomSharing compares none",
-    ),
-    Rejection(
-        path="spec",
-        value=_publish() | {"objective": {"goal": "0.9"}},
-        field="spec.objective.goal",
-        words="AutoHAS with result Argmax compares none",
-    ),
-    Rejection(
-        path="spec",
-        value=_publish() | {"budget": {"trainings": "1.9"}},
-        field="spec.budget.trainings",
-        words="must be at least 2 for this space and algorithm: 1.9 does not pay for the supernet and the final training",
-    ),
-    Rejection(
-        path="spec",
-        value=_publish(initialPoints=[{"values": {"learning_rate": "1"}}]),
-        field="spec.algorithm.autoHAS.preset",
-        words="Argmax compares nothing, so initialPoints would have no effect",
     ),
     Rejection(
         path="spec.searchSpace",

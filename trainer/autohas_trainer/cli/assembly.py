@@ -19,7 +19,7 @@ from autohas_trainer.reporting.sinks.fan_out import FanOutSink
 from autohas_trainer.reporting.sinks.history import HistorySink
 from autohas_trainer.reporting.sinks.live_state import LiveState
 from autohas_trainer.reporting.sinks.log import LogSink
-from autohas_trainer.reporting.sinks.profile import ProfileSink
+from autohas_trainer.reporting.sinks.profile_trace import ProfileSink
 from autohas_trainer.reporting.sinks.result_files import FilesSink, FinishedSearch, read_result
 
 __all__ = ["build_pod_job", "find_finished", "repeat_result", "run_in_pod", "run_with"]

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 import autohas
 from autohas_api.testing.rejections import a_search, with_change
 from autohas_trainer.events import Event
-from autohas_trainer.reporting.sinks.profile import PROFILE_FILE, WARM_UP, ProfileSink
+from autohas_trainer.reporting.sinks.profile_trace import PROFILE_FILE, WARM_UP, ProfileSink
 from reporting_fixtures import lane_step
 
 

@@ -1,0 +1,191 @@
+"""Wrong algorithms and their settings: rows of the tables in `autohas_api.testing.rejections`."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from autohas_api.testing.builders import Rejection, a_search, with_change
+
+__all__ = ["ALGORITHM_REJECTED_BY_RULE", "ALGORITHM_REJECTED_BY_SCHEMA", "ALGORITHM_UNACCEPTABLE"]
+
+_CONTROL: Final = with_change(with_change(a_search(), "spec.algorithm", {"name": "RandomSharing"}), "spec.searchSpace.hyperparameters[1]")
+_LANES: Final = with_change(a_search(), "spec.algorithm", {"name": "AutoHAS", "autoHAS": {"strategy": "Lanes"}})
+
+
+def _with_dropout(algorithm: dict[str, Any]) -> dict[str, Any]:
+    """The spec of a search over a hyperparameter that acts over many steps."""
+    dropout = {"name": "dropout", "continuous": {"min": "0", "max": "0.5"}}
+    document = with_change(a_search(), "spec.searchSpace.hyperparameters[1]", dropout)
+    return dict(with_change(document, "spec.algorithm", algorithm)["spec"])
+
+
+def _publish(**space: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
+    """The spec of a search in the published form."""
+    document = with_change(a_search(), "spec.algorithm", {"autoHAS": {"strategy": "OneStep", "preset": "Published"}})
+    return {**document["spec"], "searchSpace": document["spec"]["searchSpace"] | space}
+
+
+ALGORITHM_REJECTED_BY_SCHEMA: Final = (
+    Rejection(path="spec.algorithm.name", value="DARTS", field="spec.algorithm.name", words='"AutoHAS", "RandomSharing", "RandomSearch"'),
+    Rejection(
+        path="spec.algorithm.autoHAS",
+        value={"strategy": "Paired", "pairedSamples": 1},
+        field="spec.algorithm.autoHAS.pairedSamples",
+        words="greater than or equal to 2",
+    ),
+    Rejection(
+        path="spec.algorithm.autoHAS",
+        value={"strategy": "OneStep", "preset": "Paper"},
+        field="spec.algorithm.autoHAS.preset",
+        words='"Published"',
+    ),
+    Rejection(
+        path="spec.algorithm.autoHAS",
+        value={"strategy": "OneStep", "hyperparameterWindow": {"from": "0"}},
+        field="spec.algorithm.autoHAS.hyperparameterWindow.to",
+        words="Required value",
+    ),
+    Rejection(path="spec.algorithm.seed", value=-1, field="spec.algorithm.seed", words="greater than or equal to 0"),
+)
+
+ALGORITHM_REJECTED_BY_RULE: Final = (
+    Rejection(
+        path="spec.algorithm",
+        value={"name": "RandomSearch", "autoHAS": {}},
+        field="spec.algorithm.autoHAS",
+        words="autoHAS must not be given unless name is AutoHAS",
+    ),
+    Rejection(
+        path="spec.algorithm.autoHAS.warmupFraction",
+        value="0.91",
+        field="spec.algorithm.autoHAS.warmupFraction",
+        words="between 0 and 0.9",
+    ),
+    Rejection(
+        path="spec",
+        value=_with_dropout({"name": "RandomSharing"}),
+        field="spec.searchSpace.hyperparameters",
+        words="schedule_floor, warmup_fraction and custom hyperparameters cannot be seen by a one-step reward",
+    ),
+    Rejection(
+        path="spec",
+        value=_with_dropout({"autoHAS": {"strategy": "OneStep"}}),
+        field="spec.searchSpace.hyperparameters",
+        words="schedule_floor, warmup_fraction and custom hyperparameters cannot be seen by a one-step reward",
+    ),
+    Rejection(
+        path="spec.algorithm.randomSharing",
+        value={"numSamples": 5},
+        field="spec.algorithm.randomSharing",
+        words="must not be given unless name is RandomSharing",
+    ),
+    *(
+        Rejection(
+            path="spec.algorithm.autoHAS",
+            value={"strategy": "OneStep", "hyperparameterWindow": {"from": begin, "to": end}},
+            field="spec.algorithm.autoHAS.hyperparameterWindow.to",
+            words="to must be greater than from, and both must be from 0 to 1",
+        )
+        for begin, end in (("0.2", "0.2"), ("0.3", "0.2"), ("-0.1", "0.2"), ("0", "1.1"))
+    ),
+    Rejection(
+        path="spec.algorithm.autoHAS",
+        value={"strategy": "OneStep", "hyperparameterWindow": {"from": "0.5", "to": "0.505"}},
+        field="spec.algorithm.autoHAS.hyperparameterWindow.to",
+        words="to must be at least from + 0.01",
+    ),
+    *(
+        Rejection(
+            path="spec.algorithm.autoHAS",
+            value={"strategy": "Lanes", name: value},
+            field=f"spec.algorithm.autoHAS.{name}",
+            words=f"{name} must not be given unless strategy is OneStep",
+        )
+        for name, value in (
+            ("hyperparameterWindow", {"from": "0", "to": "1"}),
+            ("result", "Argmax"),
+            ("preset", "Published"),
+        )
+    ),
+    *(
+        Rejection(
+            path="spec.algorithm.autoHAS",
+            value={"strategy": "OneStep", "preset": "Published", name: value},
+            field="spec.algorithm.autoHAS.preset",
+            words="preset Published sets sharedUpdate to Sampled, temporaryBatch to Own, result to Argmax",
+        )
+        for name, value in (
+            ("sharedUpdate", "Reference"),
+            ("temporaryBatch", "Shared"),
+            ("result", "Race"),
+            ("hyperparameterWindow", {"from": "0.05", "to": "1"}),
+            ("hyperparameterWindow", {"from": "0", "to": "0.2"}),
+        )
+    ),
+    Rejection(
+        path="spec.algorithm.autoHAS",
+        value={"strategy": "Lanes", "policyLearningRate": "0"},
+        field="spec.algorithm.autoHAS.policyLearningRate",
+        words="greater than 0",
+    ),
+    *(
+        Rejection(
+            path="spec.algorithm.autoHAS",
+            value={name: "0.2"},
+            field=f"spec.algorithm.autoHAS.{name}",
+            words="must not be given unless strategy is Lanes, OneStep or Paired",
+        )
+        for name in ("policyLearningRate", "warmupFraction")
+    ),
+    Rejection(
+        path="spec.algorithm.autoHAS",
+        value={"sharedUpdate": "Sampled"},
+        field="spec.algorithm.autoHAS.sharedUpdate",
+        words="must not be given unless strategy is OneStep",
+    ),
+    Rejection(
+        path="spec.algorithm.autoHAS",
+        value={"temporaryBatch": "Own"},
+        field="spec.algorithm.autoHAS.temporaryBatch",
+        words="must not be given unless strategy is OneStep or Paired",
+    ),
+    Rejection(
+        path="spec.algorithm.autoHAS",
+        value={"pairedSamples": 4},
+        field="spec.algorithm.autoHAS.pairedSamples",
+        words="must not be given unless strategy is Paired",
+    ),
+)
+
+ALGORITHM_UNACCEPTABLE: Final = (
+    Rejection(
+        path="spec",
+        value=with_change(_LANES, "spec.budget.earlyStopping", {"plateauSteps": 100_000, "normalizedEntropyBelow": "0.2"})["spec"],
+        field="spec.budget.earlyStopping.plateauSteps",
+        words="could never come true: 15 steps are rewarded after the warm-up",
+    ),
+    Rejection(
+        path="spec",
+        value=with_change(_CONTROL, "spec.objective", {"goal": "0.9"})["spec"],
+        field="spec.objective.goal",
+        words="RandomSharing compares none",
+    ),
+    Rejection(
+        path="spec",
+        value=_publish() | {"objective": {"goal": "0.9"}},
+        field="spec.objective.goal",
+        words="AutoHAS with result Argmax compares none",
+    ),
+    Rejection(
+        path="spec",
+        value=_publish() | {"budget": {"trainings": "1.9"}},
+        field="spec.budget.trainings",
+        words="must be at least 2 for this space and algorithm: 1.9 does not pay for the supernet and the final training",
+    ),
+    Rejection(
+        path="spec",
+        value=_publish(initialPoints=[{"values": {"learning_rate": "1"}}]),
+        field="spec.algorithm.autoHAS.preset",
+        words="Argmax compares nothing, so initialPoints would have no effect",
+    ),
+)
