@@ -13,12 +13,15 @@ from rich.console import Console
 from autohas_api.accept.acceptance import accept
 from autohas_api.base.objective_metrics import TaskKind
 from autohas_api.base.yaml_file import read_search
+from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Spec
 from autohas_trainer.cli.exits import UsageError
 from autohas_trainer.conformance import Check, check_data, check_model, check_template
 from autohas_trainer.data.custom import FIELD as DATA_FIELD
 from autohas_trainer.data.custom import make_data
-from autohas_trainer.engine.training.search_task import build_task, load_splits
+from autohas_trainer.engine.training.judged_task import build_task
+from autohas_trainer.engine.training.own_training_checks import check_own_training
+from autohas_trainer.engine.training.search_task import SearchTask, load_splits
 from autohas_trainer.entrypoints import load_object
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.nn.pretrained import read_pretrained
@@ -81,7 +84,7 @@ def _of_entrypoint(target: Target) -> _Sections:
 
 
 def _of_file(target: Target) -> _Sections:
-    search, _ = accept(read_search(Path(target.name)).value)
+    search, space = accept(read_search(Path(target.name)).value)
     spec = search.spec
     regression = spec.objective.kind is TaskKind.REGRESSION
     if spec.task.data.entrypoint is not None:
@@ -91,7 +94,16 @@ def _of_file(target: Target) -> _Sections:
         yield f"data {data.entrypoint}", checks
         if any(check.problem is not None for check in checks()):
             return
+    if spec.task.training is not None:
+        yield f"training {spec.task.training.entrypoint}", partial(_training_checks, spec, space)
+        return
     yield f"model {spec.task.model.label}", partial(_model_checks, spec)
+
+
+def _training_checks(spec: Spec, space: Space) -> list[Check]:
+    """Check own training on the search's own data, with searched values too."""
+    search_task = SearchTask.load(spec, space, torch.device("cpu"), is_search=False)
+    return [Check(promise=promise, problem=problem) for promise, problem in check_own_training(search_task)]
 
 
 def _data_checks(entrypoint: str, path: str | None, arguments: Mapping[str, str], *, regression: bool) -> list[Check]:

@@ -138,7 +138,7 @@ class OwnNetworks:
         """
         seed_globals(*rng_key)
         with attribute_errors_to(self.who, "build(values)"):
-            module: object = code.build(values=dict(values))
+            module: object = code.build(values=values)
         if not isinstance(module, nn.Module):
             raise ConfigurationError(f"{self.who}: build(values) gave a {type(module).__name__}, it must give a torch.nn.Module")
         if not any(parameter.requires_grad for parameter in module.parameters()):

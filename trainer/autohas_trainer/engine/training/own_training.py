@@ -71,7 +71,7 @@ class OwnTraining(Training):
         self._values = dict(search_task.custom.values(self.configuration))
         key = network_key(search_task.seed, self.repeat)
         self._code = self._networks.create(key)
-        module = self._networks.build_with(self._code, self._values, key).to(search_task.device)
+        module = self._networks.build_with(self._code, self._given(), key).to(search_task.device)
         if search_task.spec.trainer.has_channels_last:
             module = module.to(memory_format=torch.channels_last)
         make = getattr(self._code, "optimizer", None)
@@ -79,10 +79,14 @@ class OwnTraining(Training):
         if make is None:
             self._hold(module, standalone_optimizer(module, rule_of(self.recipe, self.recipe.learning_rate)))
             return
-        optimizer = make(module=module, values=dict(self._values))
+        optimizer = make(module=module, values=self._given())
         if absent := [name for name in _OPTIMIZER_METHODS if not callable(getattr(optimizer, name, None))]:
             raise ConfigurationError(f"{self._networks.who}: optimizer gave a {type(optimizer).__name__} without {', '.join(absent)}")
         self._hold(module, optimizer)
+
+    def _given(self) -> dict[str, str]:
+        """The values as own code gets them: a copy, which it may change."""
+        return dict(self._values)
 
     def _hold(self, module: nn.Module, optimizer: Any) -> None:  # noqa: ANN401 - any object with an optimizer's methods
         super()._hold(module, optimizer)
@@ -109,7 +113,7 @@ class OwnTraining(Training):
         is_half = self.recipe.precision == "BFloat16"
         with torch.autocast(search_task.device.type, dtype=torch.bfloat16, enabled=is_half):
             given = Batch(batch.inputs, batch.targets_B)
-            loss: object = self._code.training_loss(module=self._module, batch=given, values=dict(self._values))
+            loss: object = self._code.training_loss(module=self._module, batch=given, values=self._given())
         if not isinstance(loss, Tensor) or loss.ndim != 0 or not loss.requires_grad:
             shown = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
             raise ConfigurationError(
@@ -149,7 +153,7 @@ class OwnTraining(Training):
 
         self._search_task.custom.seed("compare", self.num_steps_done)
         self._is_training = False
-        measured: object = self._code.evaluate(module=self._module.eval(), batches=pass_on(), values=dict(self._values))
+        measured: object = self._code.evaluate(module=self._module.eval(), batches=pass_on(), values=self._given())
         if not isinstance(measured, Mapping):
             raise ConfigurationError(f"{self._networks.who}: evaluate gave a {type(measured).__name__}, it must give metrics by name")
         return measured
