@@ -7,9 +7,9 @@ from a training for real.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from benchmarks.quality.store import RungRecord
 from benchmarks.quality.trainings import Trainings
@@ -97,6 +97,10 @@ class RecordedTraining(Training):
     def tensors(self) -> dict[str, Tensor]:
         """Nothing: a checkpoint needs the number of steps only."""
         return {}
+
+    def load(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:  # noqa: ARG002 - there are no tensors
+        """Continue from `state_dict`."""
+        self.num_steps_done, self.is_diverged = int(state["step"]), bool(state["diverged"])
 
     def _for_real(self) -> Training:
         return self._trainings.continue_to(self._recorded_as, self.num_steps_done)

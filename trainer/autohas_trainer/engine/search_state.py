@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from autohas_api.algorithms.stage_plan import StagePlan
@@ -22,11 +21,13 @@ from autohas_trainer.algorithms import Algorithm, build_algorithm
 from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.accounting.spending import Prices
 from autohas_trainer.engine.candidate_faults import explain_default_divergence, explain_default_failure, fault_key
+from autohas_trainer.engine.live_trainings import LiveTrainings, select
 from autohas_trainer.engine.training.comparison import Comparison
 from autohas_trainer.engine.training.final_scores import compute_test_scores
 from autohas_trainer.engine.training.guard import SupernetGuards
 from autohas_trainer.engine.training.own_training import begin_training
 from autohas_trainer.engine.training.search_task import SearchTask
+from autohas_trainer.engine.training.shared_supernet import SharedSupernet
 from autohas_trainer.engine.training.supernet_share import SupernetShare
 from autohas_trainer.engine.training.training import BuildTraining, Training
 from autohas_trainer.errors import CandidateError, DeviceError
@@ -49,12 +50,6 @@ __all__ = ["DEFAULT", "SearchState"]
 MAX_NOTICE_LENGTH = 1024
 
 
-def _build_supernet(search_task: SearchTask) -> Supernet:
-    """Fresh shared weights."""
-    task = search_task.custom.task(search_task.space.default)
-    return Supernet(search_task.template, task, (search_task.seed, "supernet"), search_task.device, optimizers=search_task.optimizers)
-
-
 class SearchState:
     """The state of a search between any two steps."""
 
@@ -66,7 +61,7 @@ class SearchState:
         self.sink = sink
         self.ledger = ledger
         self.algorithm: Algorithm = build_algorithm(search_task.spec, search_task.space)
-        self.supernet = _build_supernet(search_task)
+        self._shared = SharedSupernet(search_task)
         self.supernet_is_abandoned = False
         self.supernet_fault: str | None = None
         """Why no sample of the supernet could be trained; None if one could."""
@@ -79,7 +74,7 @@ class SearchState:
         self.guards = SupernetGuards(search_task.task)
         self.configurations: dict[str, Configuration] = {DEFAULT: search_task.space.default}
         self.build_training: BuildTraining = begin_training
-        self.trainings: dict[str, Training] = {}
+        self.trainings = LiveTrainings()
         self.comparisons: dict[str, dict[int, Comparison]] = {}
         self.records: list[CandidateRecord] = []
         self.effects: list[Effect] = []
@@ -96,6 +91,20 @@ class SearchState:
         """Processes that worked on the search, this one included."""
         self.num_rewards_here = 0
         """Rewards in this process."""
+
+    @property
+    def supernet(self) -> Supernet:
+        """The shared weights, built when they are first asked for.
+
+        Raises:
+            RuntimeError: they were released.
+        """
+        return self._shared.get()
+
+    def release_supernet(self) -> None:
+        """Free the shared weights and their safety copy: no later stage needs them."""
+        self._shared.release()
+        self.guards.safety.drop()
 
     @property
     def supernet_reference(self) -> Configuration:
@@ -115,7 +124,7 @@ class SearchState:
     def enter_repeat(self, name: str, configuration: Configuration, repeat: int) -> None:
         """Give a configuration one more training, from other first weights and in another order of the data."""
         self.configurations[name] = configuration
-        self.trainings[name] = self._begin(configuration, repeat)
+        self.trainings.enter(name, self._begin(configuration, repeat))
         self.say_faults()
 
     def enter(self, name: str, configuration: Configuration) -> str:
@@ -125,28 +134,31 @@ class SearchState:
                 return other
         self.configurations[name] = configuration
         self.comparisons.pop(name, None)
-        self.trainings[name] = self._begin(configuration)
+        self.trainings.enter(name, self._begin(configuration))
         self.say_faults()
         return name
 
     def _begin(self, configuration: Configuration, repeat: int = 0) -> Training:
-        """Build a training; one that failed before, or cannot be built, is out.
+        """Place a training before step 0; one that failed before is out."""
+        return self.build_training(self.search_task, configuration, repeat, fault=self.faults.get(fault_key(configuration, repeat)))
+
+    def _restore(self, saved: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Training:
+        """Make a training of a checkpoint; one that failed before, or cannot be built, is out.
 
         Raises:
             ConfigurationError: it is the default's.
             DeviceError: the device failed.
         """
-        fault = self.faults.get(fault_key(configuration, repeat))
-        if fault is None:
-            try:
-                return self.build_training(self.search_task, configuration, repeat)
-            except DeviceError:
-                raise
-            except CandidateError as error:
-                self._judge_failure(configuration, repeat, error)
-                fault = str(error)
-        self.faults[fault_key(configuration, repeat)] = fault
-        return self.build_training(self.search_task, configuration, repeat, fault=fault)
+        training = self._begin(Configuration(values=tuple(saved["values"])), saved["repeat"])
+        try:
+            training.load(saved, tensors)
+        except DeviceError:
+            raise
+        except CandidateError as error:
+            self._judge_failure(training.configuration, training.repeat, error)
+            self.faults[fault_key(training.configuration, training.repeat)] = str(error)
+            training.give_up(str(error))
+        return training
 
     def _judge_failure(self, configuration: Configuration, repeat: int, error: CandidateError) -> None:
         """Accept the failure of any candidate but the default, without which there is no answer.
@@ -174,8 +186,11 @@ class SearchState:
 
     def keep_only(self, names: set[str]) -> None:
         """End the trainings of all other candidates; their comparisons stay."""
-        for name in [n for n in self.trainings if n not in names]:
-            del self.trainings[name]
+        self.trainings.keep_only(names)
+
+    def rewind(self, names: Iterable[str]) -> None:
+        """Free the networks of candidates that the plan does not need; should one be trained further, it repeats its steps, unbooked."""
+        self.trainings.rewind([name for name in names if name in self.trainings])
 
     def train(self, stage: Stage, name: str) -> None:
         """One training step of a candidate; one that cannot be taken puts the candidate out.
@@ -185,7 +200,7 @@ class SearchState:
             ConfigurationError: the default configuration cannot be trained.
             DeviceError: the device failed.
         """
-        before = (training := self.trainings[name]).units_done
+        is_repeating, before = self.trainings.is_repeating(name), (training := self.trainings[name]).units_done
         try:
             loss = training.step()
         except DeviceError:
@@ -194,9 +209,12 @@ class SearchState:
             self._judge_failure(training.configuration, training.repeat, error)
             self._take_out(training, str(error))
             loss = math.nan
-        self._judge_default(training)
+        self._judge_divergence(training)
         if training.compile_fault is not None and not any(n.reason == NoticeReason.COMPILE_FAILED for n in self.notices):
             self.notify(NoticeReason.COMPILE_FAILED, f"{name} is trained without compilation: {training.compile_fault}")
+        if is_repeating:
+            self.report_batch()
+            return
         ledger, num_steps = self.ledger, 1 - training.num_steps_lost  # a divergence is read late: the budget is as if each loss were read
         ledger.advance_to(ledger.step + training.units_done - before)
         ledger.spend(stage, num_steps * self.search_task.step_work(training.configuration), candidate=name)
@@ -215,9 +233,12 @@ class SearchState:
             )
         )
 
-    def _judge_default(self, training: Training) -> None:
-        """Fail the search if the default diverged: other candidates that diverge lose, but without the default there is no comparison."""
-        if training.is_diverged and training.configuration == self.search_task.space.default and training.repeat == 0:
+    def _judge_divergence(self, training: Training) -> None:
+        """Free a network that diverged and fail the search if it is the default's: others lose, but without it there is no comparison."""
+        if not training.is_diverged:
+            return
+        training.release()
+        if training.configuration == self.search_task.space.default and training.repeat == 0:
             recipe, rate = training.recipe, training.learning_rate
             step, spec = training.num_steps_done, self.search_task.spec
             raise explain_default_divergence(spec, step=step, steps=recipe.steps, rate=rate, peak=recipe.learning_rate)
@@ -236,7 +257,8 @@ class SearchState:
             comparisons[rung] = self._compare(name, keeps_contributions=keeps_contributions)
             if not was_diverged:  # nothing is measured of a training without an answer
                 self.ledger.spend(stage, self.search_task.comparison_work(training.configuration, rung))
-            self._judge_default(training)
+            self._judge_divergence(training)
+            training.rest()
         if self.goal_reached_by is None and self.search_task.reaches_goal(comparisons[rung].metric):
             self.goal_reached_by = name
 
@@ -299,26 +321,6 @@ class SearchState:
         """Report one more batch of work that makes no steps, so that a liveness probe sees progress."""
         self.sink.emit(BatchEvaluated())
 
-    def report_rung(self, stage: Stage, rung: int, names: list[str], kept: list[str]) -> None:
-        """Tell the sink how the candidates of a rung compared."""
-        fraction = self.search_task.plan.rungs[rung] / self.search_task.plan.rungs[-1]
-        for name in names:
-            comparison = self.comparisons[name][rung]
-            record = CandidateRecord(
-                stage=stage,
-                name=name,
-                values=self.search_task.space.as_mapping(self.configurations[name]),
-                step=self.ledger.step,
-                cost=self.ledger.cost,
-                fraction=fraction,
-                score=finite(comparison.score),
-                metric=comparison.metric,
-                loss=finite(comparison.loss),
-                kept=name in kept,
-            )
-            self.records.append(record)
-            self.sink.emit(record)
-
     def report_supernet(self, record: StepRecord, *, has_learned: bool) -> None:
         """Tell the sink about a supernet step and, when the controller learned, about its policy."""
         self.sink.emit(record)
@@ -339,11 +341,9 @@ class SearchState:
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that changes, by name."""
-        named = {f"supernet/{name}": tensor for name, tensor in self.supernet.state_dict().items()}
+        named = {f"supernet/{name}": tensor for name, tensor in self._shared.tensors().items()}
         named |= {f"guards/{name}": tensor for name, tensor in self.guards.tensors().items()}
-        for index, training in enumerate(self.trainings.values()):
-            named |= {f"training/{index}/{name}": tensor for name, tensor in training.tensors().items()}
-        return named
+        return named | self.trainings.tensors()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes and is no tensor, as JSON."""
@@ -351,6 +351,7 @@ class SearchState:
             "algorithm": self.algorithm.state_dict(),
             "ledger": self.ledger.state_dict(),
             "supernetIsAbandoned": self.supernet_is_abandoned,
+            "supernetIsOver": self._shared.is_over,
             "supernetFault": self.supernet_fault,
             "failedSamples": self.failed_samples,
             "faults": self.faults,
@@ -360,7 +361,7 @@ class SearchState:
             "guards": self.guards.state_dict(),
             "costs": self.search_task.costs.state_dict(),
             "configurations": {name: list(c.values) for name, c in self.configurations.items()},
-            "trainings": [{"name": name, **training.state_dict()} for name, training in self.trainings.items()],
+            "trainings": self.trainings.state_dict(),
             "comparisons": {name: {str(rung): c.to_json() for rung, c in by_rung.items()} for name, by_rung in self.comparisons.items()},
             "records": [asdict(record) for record in self.records],
             "effects": [effect.to_json() for effect in self.effects],
@@ -379,15 +380,11 @@ class SearchState:
         self._said = set(state["faultsSaid"])
         self.supernet_share.load_state_dict(state["supernetShare"])
         self.withheld = float(state["withheld"])
-        self.guards.load(state["guards"], _select("guards/", tensors))
+        self.guards.load(state["guards"], select("guards/", tensors))
         self.search_task.costs.load_state_dict(state["costs"])
-        self.supernet.load_state_dict(_select("supernet/", tensors))
+        self._shared.load(select("supernet/", tensors), is_over=bool(state["supernetIsOver"]))
         self.configurations = {n: Configuration(values=tuple(v)) for n, v in state["configurations"].items()}
-        self.trainings = {}
-        for index, saved in enumerate(state["trainings"]):
-            training = self._begin(Configuration(values=tuple(saved["values"])), saved["repeat"])
-            training.load(saved, _select(f"training/{index}/", tensors))
-            self.trainings[saved["name"]] = training
+        self.trainings.load(state["trainings"], tensors, self._restore)
         self.comparisons = {
             name: {int(rung): Comparison.from_json(c) for rung, c in by_rung.items()} for name, by_rung in state["comparisons"].items()
         }
@@ -395,7 +392,3 @@ class SearchState:
         self.effects = [Effect.model_validate(effect) for effect in state["effects"]]
         self.notices = [Notice.model_validate(notice) for notice in state["notices"]]
         self.best_lane, self.winner = state["bestLane"], state["winner"]
-
-
-def _select(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

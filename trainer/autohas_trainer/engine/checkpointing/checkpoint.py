@@ -31,7 +31,7 @@ from autohas_trainer.errors import CheckpointError
 
 __all__ = ["Checkpoint", "CheckpointStore"]
 
-FORMAT: Final = 5
+FORMAT: Final = 6
 """Bumped whenever a checkpoint of an earlier version would be read wrongly; `newest` refuses every other one."""
 _TENSORS, _STATE, _MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 _DAMAGED: Final = ".damaged-"

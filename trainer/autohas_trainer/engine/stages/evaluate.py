@@ -31,6 +31,7 @@ class EvaluateStage:
     def begin(self) -> None:
         """Only the winner and the default matter now; the plan knows what the winner's training lacks."""
         self._state.keep_only({self._winner, DEFAULT})
+        self._state.release_supernet()
         self.num_steps = self._missing_steps()
 
     def advance(self) -> bool:

@@ -5,11 +5,12 @@ Used by lanes and race. One call of `advance` trains one step or compares one ca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from autohas_api.wire.messages import Stage
 from autohas_trainer.engine.search_state import SearchState
+from autohas_trainer.engine.stages.ranking import report_rung
 
 __all__ = ["Halving"]
 
@@ -20,12 +21,18 @@ More = Callable[[int, list[str]], list[str]]
 """(rung, candidates compared there) -> further candidates for the same rung."""
 
 
+Keep = Callable[[int, list[str], int], Collection[str]]
+"""(rung, candidates compared there so far, number of all) -> those of them that may continue; the networks of the others are freed."""
+
+
 class Halving:
     """The halving of one stage."""
 
-    def __init__(self, state: SearchState, stage: Stage, choose: Choose, more: More = lambda *_: []) -> None:
+    def __init__(
+        self, state: SearchState, stage: Stage, choose: Choose, more: More = lambda *_: [], keep: Keep = lambda _, names, __: names
+    ) -> None:
         """No candidates yet; `begin` or `load_state_dict` brings them."""
-        self._more = more
+        self._more, self._keep = more, keep
         self._state = state
         self._stage = stage
         self._choose = choose
@@ -43,23 +50,28 @@ class Halving:
             return False
         name = self._entrants[self._position]
         training = self._state.trainings[name]
-        if training.num_steps_done < training.rung(self._rung) and not training.is_diverged:
+        is_compared = self._rung in self._state.comparisons.get(name, {})  # one that was freed since then repeats no steps for this rung
+        if training.num_steps_done < training.rung(self._rung) and not training.is_diverged and not is_compared:
             self._state.train(self._stage, name)
             return True
         self._state.compare(self._stage, name, self._rung)
         self._position += 1
         if (winner := self._state.goal_reached_by) is not None:  # the others are not trained any further (see `early_stopping`)
-            self._state.report_rung(self._stage, self._rung, self._entrants[: self._position], [winner])
+            report_rung(self._state, self._stage, self._rung, self._entrants[: self._position], [winner])
             return True
         if self._position == len(self._entrants):
             self._entrants += self._more(self._rung, self._entrants)
         if self._position == len(self._entrants):
             self._next_rung()
+        else:
+            compared = self._entrants[: self._position]
+            kept = self._keep(self._rung, compared, len(self._entrants))
+            self._state.rewind(other for other in compared if other not in kept)
         return bool(self._entrants)
 
     def _next_rung(self) -> None:
         kept = self._choose(self._rung, self._entrants)
-        self._state.report_rung(self._stage, self._rung, self._entrants, kept)
+        report_rung(self._state, self._stage, self._rung, self._entrants, kept)
         self._rung, self._position, self._entrants = self._rung + 1, 0, kept
         if self._rung == len(self._state.search_task.plan.rungs):
             self._entrants = []

@@ -15,6 +15,7 @@ from autohas_trainer.engine.accounting.spending import TOLERANCE, Lanes, name_ra
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.engine.stages.further_lanes import further_lanes, report_unaffordable
 from autohas_trainer.engine.stages.halving import Halving
+from autohas_trainer.engine.stages.ranking import rank_finite
 from autohas_trainer.engine.training.comparison import rank
 
 __all__ = ["LanesStage"]
@@ -30,7 +31,7 @@ class LanesStage:
 
     def __init__(self, state: SearchState) -> None:
         self._state = state
-        self._halving = Halving(state, self.name, self._choose, self._replace)
+        self._halving = Halving(state, self.name, self._choose, self._replace, self._keep)
         self.num_steps = state.search_task.plan.lane_steps
 
     def begin(self) -> None:
@@ -70,6 +71,8 @@ class LanesStage:
         state.algorithm.begin(configuration)
         if state.search_task.plan.supernet_steps:
             state.supernet.adopt(state.search_task.path(configuration), state.trainings[lane].parameters())
+            # The race pays for the end of one lane; another one, should something be left for it, repeats its steps.
+            state.rewind(name for name in state.trainings if name not in (DEFAULT, lane))
 
     def state_dict(self) -> dict[str, Any]:
         """Position in the halving."""
@@ -104,28 +107,33 @@ class LanesStage:
         """What the stage may still spend of its share."""
         return self._state.search_task.plan.lane_trainings - self._state.ledger.cost_by_stage().get(self.name, 0.0)
 
-    def _choose_survivors(self, names: list[str]) -> list[str]:
-        """The best third, the best first, as far as the share pays for their way to 1/3; the best one wherever its end can be paid."""
+    def _keep(self, rung: int, names: list[str], count: int) -> set[str]:
+        """The default, and at 1/9 the best third of all lanes; a lane behind them continues only where a better one costs too much."""
+        if rung > 0:
+            return set(names)
+        return {DEFAULT, *self._choose_survivors(rank_finite(self._state, rung, names), math.ceil(count / 3))}
+
+    def _choose_survivors(self, names: list[str], count: int) -> list[str]:
+        """The best `count`, the best first, as far as the share pays for their way to 1/3; the best one wherever its end can be paid."""
         state = self._state
         left = self._left() + TOLERANCE * state.search_task.plan.search_trainings
         for_ends = state.trainings_left - state.prices(DEFAULT).rest(1)
         survivors: list[str] = []
         for name in names:
             prices = state.prices(name)
-            if len(survivors) < math.ceil(len(names) / 3) and (prices.second <= left or not survivors) and prices.rest(1) <= for_ends:
+            if len(survivors) < count and (prices.second <= left or not survivors) and prices.rest(1) <= for_ends:
                 survivors.append(name)
                 left -= prices.second
         return survivors
 
     def _choose(self, rung: int, names: list[str]) -> list[str]:
         """After 1/9 the best third continues; after 1/3 the best lane is known (the default, when all diverged) and no lane continues."""
-        order = rank({name: self._state.comparisons[name][rung] for name in names})
         if rung > 0:
-            best = order[0]
+            best = rank({name: self._state.comparisons[name][rung] for name in names})[0]
             self._state.best_lane = DEFAULT if self._state.comparisons[best][rung].key == -math.inf else best
             self._state.forget_contributions(rung, [name for name in names if name != self._state.best_lane])
             return []
-        finite = [name for name in order if self._state.comparisons[name][rung].key > -math.inf]
-        survivors = self._choose_survivors(finite)
+        finite = rank_finite(self._state, rung, names)
+        survivors = self._choose_survivors(finite, math.ceil(len(finite) / 3))
         self._state.keep_only({DEFAULT, *survivors})
         return survivors

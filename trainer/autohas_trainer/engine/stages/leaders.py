@@ -32,7 +32,7 @@ class LeadersStage:
     def __init__(self, state: SearchState) -> None:
         self._state = state
         self._prices = RacePrices(state.search_task)
-        self._halving = Halving(state, self.name, self._choose)
+        self._halving = Halving(state, self.name, self._choose, keep=self._keep)
         self.num_steps = state.search_task.plan.race_steps
 
     def begin(self) -> None:
@@ -79,6 +79,10 @@ class LeadersStage:
         _, third, last = state.search_task.plan.rungs
         state.replan(self.name, len(kept) * (last - third))
         return kept
+
+    def _keep(self, rung: int, names: list[str], _: int) -> list[str]:
+        """At 1/3 those that would continue if no further one was compared."""
+        return names if rung == LAST_RUNG else [DEFAULT, *self._choose_challengers(rank_finite(self._state, rung, names))]
 
     def _choose_challengers(self, order: list[str]) -> list[str]:
         """From the best on, every lane whose way to the end is paid for next to the default's; the best one in any case."""

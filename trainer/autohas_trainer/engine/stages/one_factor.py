@@ -31,7 +31,7 @@ from autohas_trainer.engine.accounting.spending import SLACK
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.engine.stages.further_lanes import report_unaffordable
 from autohas_trainer.engine.stages.race_prices import RacePrices
-from autohas_trainer.engine.stages.ranking import rank_finite
+from autohas_trainer.engine.stages.ranking import rank_finite, report_rung
 from autohas_trainer.engine.training.comparison import paired_standard_error
 from autohas_trainer.seeding import stream
 
@@ -86,10 +86,10 @@ class OneFactorStage:
         self._errors[name] = paired_standard_error(state.comparisons[name][_FIRST], state.comparisons[self._centre][_FIRST])
         self._note_effect(name)
         if state.goal_reached_by is not None:  # the search ends here with this lane (see `early_stopping`)
-            state.report_rung(self.name, _FIRST, [name], [name])
+            report_rung(state, self.name, _FIRST, [name], [name])
             return True
         kept = self._let_go()
-        state.report_rung(self.name, _FIRST, [name], [name] if name in kept else [])
+        report_rung(state, self.name, _FIRST, [name], [name] if name in kept else [])
         if (following := self._choose_next()) is None:
             state.forget_contributions(_FIRST, self._errors)
             return False
@@ -98,11 +98,15 @@ class OneFactorStage:
         return True
 
     def _let_go(self) -> set[str]:
-        """End the trainings of the lanes that are too far behind for the race; returns the compared lanes that are kept."""
-        state = self._state
+        """End the trainings of the lanes that are too far behind for the race; returns the compared lanes that are kept.
+
+        The networks of those that only a race wider than planned takes are freed: such a race repeats their steps.
+        """
+        state, planned = self._state, self._state.search_task.plan.num_finalists
         best = [other for other in self._rank() if other != DEFAULT]
-        kept = {DEFAULT, self._centre, *best[: KEPT_PER_FINALIST * state.search_task.plan.num_finalists]}
+        kept = {DEFAULT, self._centre, *best[: KEPT_PER_FINALIST * planned]}
         state.keep_only(kept)
+        state.rewind(kept.difference([DEFAULT, *best[:planned]]))
         state.forget_contributions(_FIRST, [other for other in self._errors if other not in kept])
         return kept
 

@@ -49,7 +49,7 @@ class RaceStage:
 
     def __init__(self, state: SearchState) -> None:
         self._state = state
-        self._halving = Halving(state, self.name, self._choose)
+        self._halving = Halving(state, self.name, self._choose, keep=self._keep)
         self.num_steps = state.search_task.plan.race_steps
 
     def begin(self) -> None:
@@ -59,6 +59,7 @@ class RaceStage:
         lane = state.best_lane if state.best_lane not in (None, DEFAULT) else None
         field = Race(state.trainings_left - self._price_of_default(), None if lane is None else state.prices(lane))
         initial, proposed = self._list_initial(), self._propose()
+        state.release_supernet()
         planned = plan.num_candidates - len(initial)
         self._enter([*initial, *proposed[:planned]], field, entrants, TOLERANCE * plan.search_trainings)
         base, spare = len(entrants) - 1, field.spare
@@ -145,6 +146,18 @@ class RaceStage:
                 self._state.winner = choose_winner(self._state, names)
                 return [self._state.winner]
         return kept
+
+    def _keep(self, rung: int, names: list[str], _: int) -> list[str]:
+        """Those that would continue if no further one was compared; at 1/9 no more new ones than a race as wide as planned has."""
+        match rung:
+            case 0:
+                ahead = [name for name in names if name == DEFAULT or 1 in self._state.comparisons[name]]
+                new = [name for name in self._after_first(names) if name not in ahead]
+                return [*ahead, *new[: max(0, self._state.search_task.plan.num_candidates - 1)]]
+            case 1:
+                return [DEFAULT, *self._challengers(rung, names)]
+            case _:
+                return names
 
     def _after_first(self, names: list[str]) -> list[str]:
         """The default, the lanes that are further already, and as many new ones as the remaining trainings pay for, the best first."""

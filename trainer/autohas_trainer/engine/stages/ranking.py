@@ -1,15 +1,17 @@
-"""The order of candidates at a rung, and who wins at the end: what every race has in common."""
+"""The order of candidates at a rung, its report, and who wins at the end: what every race has in common."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from autohas_api.algorithms.rungs import LAST_RUNG
+from autohas_api.wire.messages import Stage
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.engine.training.comparison import beats, rank
+from autohas_trainer.events import CandidateRecord, finite
 
-__all__ = ["choose_winner", "rank_finite"]
+__all__ = ["choose_winner", "rank_finite", "report_rung"]
 
 
 def rank_finite(state: SearchState, rung: int, names: Iterable[str]) -> list[str]:
@@ -24,3 +26,24 @@ def choose_winner(state: SearchState, names: Iterable[str]) -> str:
     challengers = [name for name in rank_finite(state, LAST_RUNG, names) if name != DEFAULT]
     winners = [name for name in challengers if beats(comparisons[name][LAST_RUNG], comparisons[DEFAULT][LAST_RUNG])]
     return winners[0] if winners else DEFAULT
+
+
+def report_rung(state: SearchState, stage: Stage, rung: int, names: Iterable[str], kept: Collection[str]) -> None:
+    """Tell the sink how the candidates of a rung compared."""
+    rungs, space = state.search_task.plan.rungs, state.search_task.space
+    for name in names:
+        comparison = state.comparisons[name][rung]
+        record = CandidateRecord(
+            stage=stage,
+            name=name,
+            values=space.as_mapping(state.configurations[name]),
+            step=state.ledger.step,
+            cost=state.ledger.cost,
+            fraction=rungs[rung] / rungs[-1],
+            score=finite(comparison.score),
+            metric=comparison.metric,
+            loss=finite(comparison.loss),
+            kept=name in kept,
+        )
+        state.records.append(record)
+        state.sink.emit(record)

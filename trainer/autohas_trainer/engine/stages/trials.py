@@ -14,6 +14,7 @@ from autohas_trainer.algorithms import Candidate
 from autohas_trainer.engine.accounting.spending import SLACK, name_range
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.engine.stages.further_lanes import report_unaffordable
+from autohas_trainer.engine.stages.ranking import report_rung
 from autohas_trainer.engine.training.comparison import beats
 from autohas_trainer.seeding import stream
 
@@ -52,7 +53,7 @@ class TrialsStage:
             return True
         state.compare(self.name, name, LAST_RUNG)
         if state.goal_reached_by is not None:
-            state.report_rung(self.name, LAST_RUNG, [name], [name])
+            report_rung(state, self.name, LAST_RUNG, [name], [name])
             return True  # the search ends here with this trial (see `early_stopping`)
         self._take(name)
         self._position += 1
@@ -122,5 +123,5 @@ class TrialsStage:
         is_better = comparisons[name].score > comparisons[self._best].score
         if is_better and beats(comparisons[name], comparisons[DEFAULT]):
             self._best = name
-        state.report_rung(self.name, LAST_RUNG, [name], [name] if name == self._best else [])
+        report_rung(state, self.name, LAST_RUNG, [name], [name] if name == self._best else [])
         state.keep_only({DEFAULT, self._best})

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Final
 
 import torch
 from torch import Tensor
 
-__all__ = ["LENGTH", "LossWindow"]
+__all__ = ["LENGTH", "LossWindow", "are_finite"]
 
 LENGTH: Final = 16
 """Ours: steps between two readings. A training that diverges computes at most 15 steps more, and one wait in 16 steps costs nothing."""
@@ -36,3 +37,9 @@ class LossWindow:
         losses = self.losses[:count].tolist()
         first = next((place for place, loss in enumerate(losses) if not math.isfinite(loss)), None)
         return (losses[-1], None) if first is None else (losses[first], num_steps - count + first)
+
+
+@torch.no_grad()
+def are_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether all elements are finite; one wait for the device."""
+    return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())

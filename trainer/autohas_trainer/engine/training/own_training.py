@@ -103,6 +103,9 @@ class OwnTraining(Training):
     def _rate(self) -> float:
         return self.learning_rate if self._has_own_optimizer else super()._rate()
 
+    def rest(self) -> None:
+        """Nothing is freed: own code may keep what it likes in gradients and in its optimizer."""
+
     def _update_average(self) -> None:
         """The module is compared and kept as it stands."""
 
@@ -238,8 +241,9 @@ class OwnTraining(Training):
             CheckpointError: A tensor is missing or has another shape.
         """
         self.num_steps_done, self.is_diverged = int(state["step"]), bool(state["diverged"]) or self.fault is not None
-        if self._optimizer is None:
+        if self.is_diverged or not (self.num_steps_done or tensors):
             return
+        self.begin()
         targets = {f"network/{name}": tensor for name, tensor in self._network_tensors().items()} | {"losses": self._losses.losses}
         for name, target in targets.items():
             source = tensors.get(name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -23,7 +23,7 @@ from autohas_trainer.data import TestBatch, TrainBatch
 from autohas_trainer.engine.candidate_faults import candidate_part, fault_key
 from autohas_trainer.engine.training.comparison import Comparison, encode, lose_by_divergence
 from autohas_trainer.engine.training.compute import CompiledNetwork
-from autohas_trainer.engine.training.loss_window import LENGTH, LossWindow
+from autohas_trainer.engine.training.loss_window import LENGTH, LossWindow, are_finite
 from autohas_trainer.engine.training.regularisation import Mixture, mix_by_key
 from autohas_trainer.engine.training.rule import rule_of, schedule_of
 from autohas_trainer.engine.training.search_task import SearchTask
@@ -42,16 +42,12 @@ class Training:
     """A training that can be stopped and continued at any step."""
 
     def __init__(self, search_task: SearchTask, configuration: Configuration, repeat: int = 0, *, fault: str | None = None) -> None:
-        """Build the network at step 0.
+        """Stand before step 0, without a network: until its first step a training is a function of its key and needs no memory.
 
         The same configuration always starts from the same weights and sees the same batches; another `repeat` has its own. With a `fault`,
-        the sentence about what failed before, nothing is built: the training is out, as one that diverged.
-
-        Raises:
-            CandidateError: the network cannot be built.
+        the sentence about what failed before, the training is out, as one that diverged.
         """
-        self.configuration = configuration
-        self.repeat = repeat
+        self.configuration, self.repeat = configuration, repeat
         self.recipe = search_task.recipe(configuration)
         self.num_steps_done = 0
         self.is_diverged = False
@@ -60,13 +56,21 @@ class Training:
         self.learning_rate = 0.0
         self.num_steps_lost = 0
         """Steps that were taken after the one that diverged, before its loss was read."""
-        self._search_task = search_task
-        self._schedule = schedule_of(self.recipe)
+        self._search_task, self._schedule = search_task, schedule_of(self.recipe)
         self._reads_at = {self.rung(number) for number in range(LAST_RUNG + 1)}
         self._keeps_average = repeat == 0 or self.recipe.ema > 0
         self._task = search_task.custom.task(configuration)
+        self.release()
         if fault is not None:
             self.give_up(fault)
+
+    def begin(self) -> None:
+        """Build the network of step 0, unless there is one or the training is out.
+
+        Raises:
+            CandidateError: the network cannot be built.
+        """
+        if self._optimizer is not None or self.is_diverged:
             return
         with self._part("building its network"):
             self._build()
@@ -78,6 +82,18 @@ class Training:
         if search_task.spec.trainer.has_channels_last:
             module = module.to(memory_format=torch.channels_last)
         self._hold(module, standalone_optimizer(module, rule_of(self.recipe, self.recipe.learning_rate)))
+
+    def release(self) -> None:
+        """Free the network and all that belongs to it; one that is not out is then at step 0, and can repeat its steps bit for bit."""
+        self._hold(nn.Module(), None)
+        self.num_steps_done = self.num_steps_done if self.is_diverged else 0
+
+    def rest(self) -> None:
+        """Free what the next step makes anew, the gradients, and after the last step what the optimizer keeps."""
+        if self._optimizer is not None:
+            self._optimizer.zero_grad(set_to_none=True)
+            if self.is_finished:
+                self._optimizer.state.clear()
 
     def _hold(self, module: nn.Module, optimizer: torch.optim.Optimizer | None) -> None:
         self._module, self._optimizer = module, optimizer
@@ -92,7 +108,7 @@ class Training:
     def give_up(self, fault: str) -> None:
         """Count as diverged, and release the network."""
         self.fault, self.is_diverged = fault, True
-        self._hold(nn.Module(), None)
+        self.release()
 
     def _part(self, doing: str, *, is_custom: bool | None = None) -> AbstractContextManager[None]:
         """Attribute a failure of the block to this training; `is_custom`: whether custom code runs there (default: if any exists)."""
@@ -127,6 +143,7 @@ class Training:
             CandidateError: the step cannot be taken; the training must be given up.
         """
         try:
+            self.begin()
             with self._part(f"training step {self.num_steps_done}", is_custom=False):
                 self._step()
                 return self.read_loss() if self._is_read_now() else None
@@ -148,7 +165,7 @@ class Training:
             self.is_diverged = True
             self.num_steps_lost, self.num_steps_done = self.num_steps_done - 1 - diverged_at, diverged_at
             self.learning_rate = self._rate()
-        elif self.is_finished and not _are_finite(self._parameters.values()):
+        elif self.is_finished and not are_finite(self._parameters.values()):
             self.is_diverged = True  # no later loss would show that the last update overflowed
         return math.nan if self.is_diverged else loss
 
@@ -245,6 +262,7 @@ class Training:
         """
         if self.is_diverged:
             return lose_by_divergence(self.num_steps_done)
+        self.begin()
         with self._part(f"the comparison after {self.num_steps_done} steps"):
             if self.num_steps_done and math.isnan(self.read_loss()):
                 return lose_by_divergence(self.num_steps_done)
@@ -313,10 +331,12 @@ class Training:
 
     def parameters(self) -> dict[str, Tensor]:
         """Trainable weights by leaf name, as they stand; they share the network's memory."""
+        self.begin()
         return export_leaves(self._module)
 
     def model_tensors(self) -> dict[str, Tensor]:
         """Weights and buffers of the network: what model.safetensors holds. Tied weights stand under each of their names."""
+        self.begin()
         tied = tied_names(self._module)
         state = {name: tensor.detach() for name, tensor in self._module.state_dict().items()}
         return {name: tensor.clone() if name in tied else tensor for name, tensor in state.items()}  # a file holds no shared memory
@@ -354,10 +374,13 @@ class Training:
 
         Raises:
             CheckpointError: A tensor is missing or has another shape.
+            CandidateError: the network cannot be built.
         """
         self.num_steps_done, self.is_diverged = int(state["step"]), bool(state["diverged"]) or self.fault is not None
-        if self._optimizer is None:
+        if self.is_diverged or not (self.num_steps_done or tensors):
             return
+        self.begin()
+        assert self._optimizer is not None  # noqa: S101 - it has begun
         targets = {f"network/{name}": tensor for name, tensor in self._network_tensors().items()}
         if not any(name.startswith("average/") for name in tensors):
             self._average.drop()
@@ -382,12 +405,6 @@ class BuildTraining(Protocol):
 
     def __call__(self, search_task: SearchTask, configuration: Configuration, repeat: int = 0, *, fault: str | None = None) -> Training:
         """Begin one at step 0, see `Training.__init__`."""
-
-
-@torch.no_grad()
-def _are_finite(tensors: Iterable[Tensor]) -> bool:
-    """Whether all elements are finite; one wait for the device."""
-    return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
 
 
 def network_key(seed: int, repeat: int) -> Key:
