@@ -44,6 +44,16 @@ def test_memory_grows_with_the_batch_and_has_a_part_that_does_not() -> None:
     assert fixed == pytest.approx(4 * 4 * parameters + buffers + saved_statistics, rel=0.01)
 
 
+def test_the_peak_of_the_plan_and_the_weight_of_a_checkpoint_are_shown(tmp_path: Path) -> None:
+    """Networks of 64 units weigh less than a megabyte each: the plan holds some of them, and says which."""
+    shown = _flat(_dry_run(with_change(a_search(), "spec.algorithm", {"autoHAS": {"strategy": "OneFactor"}}), tmp_path).output)
+
+    assert "MiB at its peak, stage Lanes: networks: " in shown
+    assert " waiting, 1 in training" in shown
+    assert "if every candidate has the largest network" in shown
+    assert "a checkpoint takes at most " in shown
+
+
 def test_the_reachable_costs_are_shown_and_a_target_outside_is_refused(tmp_path: Path) -> None:
     """As the search itself would, before anything is trained."""
     shown = _dry_run(with_change(a_search(), "spec.objective", {"cost": {"metric": "macs", "target": "9000"}}), tmp_path)

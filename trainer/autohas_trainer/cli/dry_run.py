@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from dataclasses import replace
 
 import torch
 from rich.console import Console
@@ -18,9 +19,10 @@ from autohas_api.space.decisions import Configuration, Role, Space, reads_decisi
 from autohas_api.space.rates import shared_rate
 from autohas_api.spec.search import Search
 from autohas_trainer.cli.devices import choose_device
-from autohas_trainer.cli.memory import training_bytes
+from autohas_trainer.cli.memory import measure_activations
 from autohas_trainer.engine.accounting.costs import Costs
 from autohas_trainer.engine.candidate_faults import explain_default_failure
+from autohas_trainer.engine.memory_plan import NetworkMemory, measure_network, plan_memory, refuse_without_room
 from autohas_trainer.engine.training.compute import apply_compute
 from autohas_trainer.engine.training.own_training import begin_training
 from autohas_trainer.engine.training.search_task import SearchTask, reading_text
@@ -57,6 +59,7 @@ def dry_run(search: Search, space: Space, threads: int, console: Console) -> Non
     _print_line(console, search_task.data_text)
     _print_data(search_task, console)
     _print_warnings(search_task, console)
+    refuse_without_room(search_task)
     _print_line(console, "measuring a few training steps")
     try:
         seconds = _seconds_per_step(search_task)
@@ -87,7 +90,7 @@ def _print_sizes(search_task: SearchTask, console: Console) -> None:
     largest = Costs(None, space, search_task.template, search_task.costs.example).find_extreme(sign=1)
     sizes = f"default network {search_task.num_parameters(space.default):,}, largest {search_task.num_parameters(largest):,}"
     _print_line(console, f"parameters: {sizes}")
-    _print_line(console, _memory(search_task, largest))
+    _print_memory(search_task, largest, console)
     if search_task.spec.objective.cost is None:
         return
     if not search_task.costs.is_measured:
@@ -100,13 +103,35 @@ def _print_sizes(search_task: SearchTask, console: Console) -> None:
     )
 
 
-def _memory(search_task: SearchTask, largest: Configuration) -> str:
-    """Describe the training memory of the largest network; if it cannot be trained, the search leaves it out."""
-    try:
-        mebibytes = training_bytes(search_task, largest) / 2**20
-    except CandidateError as error:
-        return f"memory: the largest network cannot be trained, the search would leave it out: {error}"
-    return f"memory: the largest network takes {mebibytes:,.1f} MiB in training at batch {search_task.recipe(largest).batch_size}"
+def _print_memory(search_task: SearchTask, largest: Configuration, console: Console) -> None:
+    """Print the memory of the largest network, of the plan and of a checkpoint; a network that cannot be trained is left out."""
+    default = _measure(search_task, search_task.space.default)
+    plan = most = plan_memory(search_task, default)
+    if largest != search_task.space.default:
+        try:
+            network = _measure(search_task, largest)
+        except CandidateError as error:
+            _print_line(console, f"memory: the largest network cannot be trained, the search would leave it out: {error}")
+        else:
+            most, batch = plan_memory(search_task, network), search_task.recipe(largest).batch_size
+            _print_line(console, f"memory: the largest network takes {_mebibytes(network.working)} MiB in training at batch {batch}")
+    _print_line(console, f"memory: the default network takes {_mebibytes(default.working)} MiB in training")
+    _print_line(console, f"  the plan needs {_mebibytes(plan.peak)} MiB at its peak, stage {plan.moment.stage}: {plan.moment.text}")
+    if most is not plan:
+        _print_line(console, f"  and at most {_mebibytes(most.peak)} MiB, if every candidate has the largest network")
+    checkpoints = search_task.spec.checkpoint.keep_last
+    _print_line(console, f"  a checkpoint takes at most {_mebibytes(most.checkpoint)} MiB on disk, where {checkpoints} are kept")
+    _print_line(console, "  counted from shapes, with what autograd keeps of a batch; data, workspaces and the process itself come on top")
+
+
+def _mebibytes(number: int) -> str:
+    return f"{number / 2**20:,.1f}"
+
+
+def _measure(search_task: SearchTask, configuration: Configuration) -> NetworkMemory:
+    """Measure a network with its activations."""
+    network = measure_network(search_task, configuration)
+    return replace(network, activations=measure_activations(search_task, configuration, network))
 
 
 def _print_warnings(search_task: SearchTask, console: Console) -> None:

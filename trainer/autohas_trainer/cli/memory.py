@@ -1,4 +1,4 @@
-"""Measures the device memory of a training on one real step, so that it holds for any network and optimizer. Imports torch."""
+"""Measures the memory of a training on one real step, so that it holds for any network and optimizer. Imports torch."""
 
 from __future__ import annotations
 
@@ -6,10 +6,26 @@ import torch
 from torch import Tensor
 
 from autohas_api.space.decisions import Configuration
+from autohas_trainer.engine.memory_limit import measure_memory_left
+from autohas_trainer.engine.memory_plan import NetworkMemory, bound_activations, count_activations
 from autohas_trainer.engine.training.own_training import begin_training
 from autohas_trainer.engine.training.search_task import SearchTask
 
-__all__ = ["training_bytes"]
+__all__ = ["measure_activations", "training_bytes"]
+
+
+def measure_activations(search_task: SearchTask, configuration: Configuration, network: NetworkMemory) -> int:
+    """Measure the activations of a batch on one real step; count them from shapes where such a step might not fit.
+
+    Raises:
+        CandidateError: the network cannot be trained.
+    """
+    room, bound = measure_memory_left(search_task.device), bound_activations(search_task, configuration)
+    if room is not None and (bound is None or network.working + bound > room.left):
+        counted = count_activations(search_task, configuration)
+        if counted is not None:
+            return counted
+    return max(0, training_bytes(search_task, configuration) - network.waiting - network.trained)
 
 
 def training_bytes(search_task: SearchTask, configuration: Configuration) -> int:

@@ -29,6 +29,7 @@ from autohas_trainer.engine.checkpointing.origin import Origin
 from autohas_trainer.engine.checkpointing.space_file import keep_space
 from autohas_trainer.engine.checkpointing.start_counter import CHECKPOINTS, count_start
 from autohas_trainer.engine.early_stopping import EarlyStopping
+from autohas_trainer.engine.memory_plan import refuse_without_room
 from autohas_trainer.engine.outcome import build_outcome
 from autohas_trainer.engine.search_state import SearchState
 from autohas_trainer.engine.stages import EvaluateStage, SearchStage, build_stages
@@ -174,6 +175,7 @@ def _begin(checkpointer: Checkpointer, clocks: Clocks) -> None:
         state.notify(NoticeReason.DATA_CONVERTED, "; ".join(notes))
     try_own_training(state.search_task)
     _learn_costs(state, clocks)
+    refuse_without_room(state.search_task)
     warn_at_start(state)
     stages = checkpointer.stages
     stages[0].begin()
@@ -228,8 +230,8 @@ def _work(stage: SearchStage, checkpointer: Checkpointer, early_stopping: EarlyS
             return
         if stop.is_requested:
             checkpointer.save(index)
-            message = f"stopped on request in stage {stage.name} at step {checkpointer.state.ledger.step}; a checkpoint is written"
-            raise Interrupted(message)
+            step = checkpointer.state.ledger.step
+            raise Interrupted(f"stopped on request in stage {stage.name} at step {step}; a checkpoint is written")
         if checkpointer.is_due():
             checkpointer.try_to_save(index)
 
@@ -311,8 +313,7 @@ def _refuse_silent_restart(workdir: Path, checkpoint: Checkpoint | None) -> None
         CheckpointError: the search ran here before and nothing to resume from is left.
     """
     if checkpoint is None and _history_bytes(workdir) > 0:
-        message = f"{workdir} holds the history of a search but no checkpoint to resume from; remove the folder to start again"
-        raise CheckpointError(message)
+        raise CheckpointError(f"{workdir} holds the history of a search but no checkpoint to resume from; remove the folder to start again")
 
 
 def _assemble(search_task: SearchTask, sink: Sink, clocks: Clocks) -> tuple[SearchState, tuple[SearchStage, ...]]:
@@ -366,8 +367,7 @@ def _learn_costs(state: SearchState, clocks: Clocks) -> None:
         ConfigurationError: objective.cost.target is out of reach, or the default's network cannot be run.
         DeviceError: the device failed.
     """
-    search_task = state.search_task
-    if search_task.spec.objective.cost is not None:
+    if (search_task := state.search_task).spec.objective.cost is not None:
         state.sink.emit(WorkStarted(description=f"measuring {search_task.costs.metric} of networks on {search_task.device.type}"))
     if not search_task.costs.is_measured:
         try:
@@ -381,8 +381,7 @@ def _learn_costs(state: SearchState, clocks: Clocks) -> None:
 
 
 def _history_bytes(workdir: Path) -> int:
-    history = workdir / HISTORY_FILE
-    return history.stat().st_size if history.exists() else 0
+    return history.stat().st_size if (history := workdir / HISTORY_FILE).exists() else 0
 
 
 def _history_loss(workdir: Path, checkpoint: Checkpoint | None) -> list[str]:
