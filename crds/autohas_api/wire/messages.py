@@ -59,6 +59,8 @@ NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
     NoticeReason.SUPERNET_SHORT: "Warning",
     NoticeReason.SHARED_LEARNING_RATE: "Warning",
     NoticeReason.WORK_UNCOUNTED: "Warning",
+    NoticeReason.PRECISION_UNUSED: "Warning",
+    NoticeReason.COMPILE_FAILED: "Warning",
     NoticeReason.FEW_EPOCHS: "Warning",
     NoticeReason.SMALL_SELECTION: "Warning",
     NoticeReason.BUDGET_EXCEEDED: "Warning",
