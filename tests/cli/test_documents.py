@@ -13,6 +13,7 @@ import textwrap
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any, get_args
 
 import click
@@ -66,8 +67,17 @@ FREE_FORM = (
     "operatorLabels",
 )
 """Chart values whose inside is Kubernetes' own or anybody's."""
-FOREIGN_FLAGS = {"--wait", "--wait-for-jobs", "--cascade", "--take-ownership", "--set", "--reset-then-reuse-values", "--force-conflicts"}
-"""Flags of helm and kubectl that documents name by themselves."""
+FOREIGN_FLAGS = {
+    "--wait",
+    "--wait-for-jobs",
+    "--cascade",
+    "--take-ownership",
+    "--set",
+    "--reset-then-reuse-values",
+    "--force-conflicts",
+    "--build-arg",
+}
+"""Flags of helm, kubectl and docker that documents name by themselves."""
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^]\n]*\]\(([^)\s]+)\)")
 CLI: click.Group = typer.main.get_command(app)  # type: ignore[assignment] # an app of several verbs is a group
@@ -80,6 +90,11 @@ def blocks(document: Path, *languages: str) -> list[str]:
 
 def prose(document: Path) -> str:
     return FENCE.sub("", document.read_text())
+
+
+def without_code(text: str) -> str:
+    """Running text without what stands between backquotes: a pattern such as `[a-z]([-a-z]*)` is no link."""
+    return re.sub(r"`[^`\n]*\]\([^`\n]*`", "", text)
 
 
 def all_blocks(*languages: str) -> list[Any]:
@@ -134,7 +149,7 @@ def unknown_values(given: Any, known: Any, path: str = "") -> list[str]:
 def test_every_link_leads_somewhere(document: Path) -> None:
     """Relative links name a file or folder of the repository, and a heading that it has."""
     broken = []
-    for target in LINK.findall(prose(document)):
+    for target in LINK.findall(without_code(prose(document))):
         path, _, anchor = target.partition("#")
         if re.match(r"[a-z]+:", target):
             continue
@@ -269,7 +284,8 @@ def test_the_guide_lists_what_may_change_while_suspended() -> None:
 
 def choices_of(model: type[Model], field: str) -> tuple[str, ...]:
     """The words that a field of the resource allows."""
-    return tuple(get_args(model.model_fields[field].annotation))
+    given = get_args(model.model_fields[field].annotation)
+    return tuple(word for part in given for word in (get_args(part) or (part,)) if word is not NoneType)
 
 
 def test_the_custom_model_of_the_page_keeps_its_contract(tmp_path: Path) -> None:

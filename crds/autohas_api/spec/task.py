@@ -20,6 +20,7 @@ from autohas_api.spec.hyperparameters import (
     MAX_WARMUP,
     ScheduleName,
 )
+from autohas_api.spec.splits import Splits
 from autohas_api.templates.table import TEMPLATES
 from autohas_api.templates.template_spec import InputKind, OptimizerName
 
@@ -329,21 +330,6 @@ class Recipe(Model):
     def decay_of(self, optimizer: str) -> str:
         """The weight decay where `optimizer` trains and no decay is searched."""
         return self.weight_decay or DEFAULT_DECAYS[optimizer]
-
-
-class Splits(Model):
-    """Split of the training data. The test data is not part of it."""
-
-    reward: Decimal = Field(
-        default="0.1",
-        description="Fraction of the training data that computes rewards of the controller, a decimal between 0 and 0.5, both excluded.",
-    )
-    selection: Decimal = Field(
-        default="0.1", description="Fraction of the training data that compares candidates, a decimal between 0 and 0.5, both excluded."
-    )
-    stratify: bool = Field(default=True, description="Whether each split has the class proportions of the whole.")
-
-    rules: ClassVar[tuple[Rule, ...]] = (inside("reward", 0, 0.5), inside("selection", 0, 0.5))
 
 
 def _refusing(kind: InputKind) -> tuple[str, ...]:

@@ -55,10 +55,16 @@ class CsiSource(Model):
     node_publish_secret_ref: SecretName | None = Field(default=None, description="Secret that is passed to the driver.")
 
 
+class StorageSize(Model):
+    """Size of a volume."""
+
+    storage: Quantity = Field(description="Minimum size.")
+
+
 class StorageRequests(Model):
     """Requested storage."""
 
-    requests: Annotated[dict[Literal["storage"], Quantity], Field(max_length=1)] = Field(description="Minimum size, under the key storage.")
+    requests: StorageSize = Field(description="Requested size.")
 
 
 class ClaimTemplateSpec(Model):

@@ -32,11 +32,28 @@ _AROUND: Final = {
     "requiredDuringSchedulingIgnoredDuringExecution": [_PODS],
     "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "podAffinityTerm": _PODS}],
 }
-_FILES: Final = {"items": [{"key": "a", "path": "b", "mode": 420}], "defaultMode": 420, "optional": True}
+_ITEMS: Final = {"items": [{"key": "a", "path": "b", "mode": 420}], "optional": True}
+_FILES: Final = {**_ITEMS, "defaultMode": 420}
+_MOUNT: Final = {"name": "claim", "mountPath": "/data", "subPath": "a", "readOnly": True}
+_ENVIRONMENT: Final = {
+    "env": [
+        {"name": "A", "value": "1"},
+        {"name": "B", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "spec.nodeName"}}},
+        {"name": "C", "valueFrom": {"resourceFieldRef": {"containerName": "trainer", "resource": "limits.cpu", "divisor": "1"}}},
+        {"name": "D", "valueFrom": {"configMapKeyRef": {"name": "m", "key": "k", "optional": True}}},
+        {"name": "E", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k", "optional": True}}},
+    ],
+    "envFrom": [
+        {"prefix": "S3_", "configMapRef": {"name": "m", "optional": True}},
+        {"prefix": "T_", "secretRef": {"name": "s", "optional": True}},
+    ],
+}
 _TRAINER: Final[dict[str, Any]] = {
     "image": "registry.example/team/trainer:1",
     "resources": {"limits": {"cpu": "2", "memory": 1024}, "requests": {"cpu": "500m"}},
     "device": "Auto",
+    "determinism": "Relaxed",
+    "compute": {"threads": 1, "channelsLast": True, "compile": "Default"},
     "volumes": [
         {"name": "claim", "persistentVolumeClaim": {"claimName": "c", "readOnly": True}},
         {"name": "config", "configMap": {"name": "m", **_FILES}},
@@ -69,9 +86,9 @@ _TRAINER: Final[dict[str, Any]] = {
             "name": "mixed",
             "projected": {
                 "sources": [
-                    {"configMap": {"name": "m", "items": [{"key": "a", "path": "b"}], "optional": True}},
-                    {"secret": {"name": "s"}},
-                    {"downwardAPI": {"items": [{"path": "name", "fieldRef": {"fieldPath": "metadata.name"}}]}},
+                    {"configMap": {"name": "m", **_ITEMS}},
+                    {"secret": {"name": "s", **_ITEMS}},
+                    {"downwardAPI": {"items": [{"path": "name", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}]}},
                 ],
                 "defaultMode": 420,
             },
@@ -84,24 +101,13 @@ _TRAINER: Final[dict[str, Any]] = {
             "image": "registry.example/fetch:1",
             "command": ["a"],
             "args": ["b"],
-            "env": [{"name": "A", "value": "1"}],
-            "envFrom": [{"secretRef": {"name": "s"}}],
-            "volumeMounts": [{"name": "own", "mountPath": "/data"}],
+            **_ENVIRONMENT,
+            "volumeMounts": [_MOUNT],
         }
     ],
-    "volumeMounts": [{"name": "claim", "mountPath": "/data", "subPath": "a", "readOnly": True}],
+    "volumeMounts": [_MOUNT],
     "shmSize": "1Gi",
-    "env": [
-        {"name": "A", "value": "1"},
-        {"name": "B", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "spec.nodeName"}}},
-        {"name": "C", "valueFrom": {"resourceFieldRef": {"containerName": "trainer", "resource": "limits.cpu", "divisor": "1"}}},
-        {"name": "D", "valueFrom": {"configMapKeyRef": {"name": "m", "key": "k", "optional": True}}},
-        {"name": "E", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k", "optional": True}}},
-    ],
-    "envFrom": [
-        {"prefix": "S3_", "configMapRef": {"name": "m", "optional": True}},
-        {"prefix": "T_", "secretRef": {"name": "s", "optional": True}},
-    ],
+    **_ENVIRONMENT,
     "nodeSelector": {"pool": "gpu"},
     "tolerations": [{"key": "a", "operator": "Equal", "value": "b", "effect": "NoExecute", "tolerationSeconds": 1}],
     "topologySpreadConstraints": [
@@ -221,7 +227,23 @@ def _learn(knobs: Mapping[str, Any]) -> dict[str, Any]:
     return with_change(document, "spec.algorithm", {"name": "AutoHAS", "autoHAS": knobs})
 
 
-_OWN: Final = {"data": {"entrypoint": "a.b:C"}, "model": {"entrypoint": "a.b:D", "arguments": {"width": "3"}}}
+_OWN: Final = {
+    "data": {"entrypoint": "a.b:C"},
+    "model": {"entrypoint": "a.b:D", "arguments": {"width": "3"}, "pretrained": {"path": "/data/a.safetensors", "exclude": ["head"]}},
+}
+_IMAGES: Final = {
+    "name": "image-folder",
+    "path": "/data/a",
+    "arguments": {"size": "32"},
+    "loading": "Files",
+    "workers": 2,
+    "augmentation": {
+        "randomResizedCrop": {"minScale": "0.25"},
+        "horizontalFlip": "0.5",
+        "randAugment": {"operations": 2, "magnitude": 9},
+        "cutMix": "1",
+    },
+}
 _DOCUMENTS: Final = (
     {**a_search(), "spec": _TABLE},
     with_change(a_search(), "spec.trainer", _TRAINER),
@@ -237,6 +259,7 @@ _DOCUMENTS: Final = (
         {"name": "RandomSharing", "randomSharing": {"numSamples": 20}},
     ),
     with_change(with_change(a_search(), "spec.task", _OWN), "spec.checkpoint", {"storage": {"emptyDir": {}}}),
+    with_change(a_search(), "spec.task", {"data": _IMAGES, "model": {"template": "resnet"}}),
     with_change(a_search(), "spec.objective", {"customMetric": {"entrypoint": "a.b:cost", "direction": "Minimize", "targets": "Classes"}}),
     own_training_search(),
 )

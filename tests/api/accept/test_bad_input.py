@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -33,26 +34,53 @@ def _excerpts(seen: str) -> list[str]:
     return [*(part for part in quoted if part), *reasons]
 
 
-def _strings(file: str, test: str) -> str:
-    """Every string of a test, its decorators, and what they use of their module, docstrings left out; backslashes as in patterns too."""
-    tree = ast.parse((ROOT / file).read_text())
+def _assigned(node: ast.stmt) -> list[str]:
+    """Names that a statement of a module gives a value."""
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
+
+
+def _imported(node: ast.stmt) -> dict[str, tuple[Path, str]]:
+    """Names that a module has from the tables of wrong searches, each with its file and its name there; empty: the whole module."""
+    if not isinstance(node, ast.ImportFrom) or node.module is None or not node.module.startswith("autohas_api.testing"):
+        return {}
+    folder = ROOT / "crds" / node.module.replace(".", "/")
+    file = folder.with_suffix(".py")
+    return {alias.asname or alias.name: (file, alias.name) if file.exists() else (folder / f"{alias.name}.py", "") for alias in node.names}
+
+
+@cache
+def _module(file: Path) -> tuple[dict[str, ast.stmt], dict[str, tuple[Path, str]]]:
+    """The statements of a module by the names that they define, and what it imports from the tables of wrong searches."""
     parts: dict[str, ast.stmt] = {}
-    for node in tree.body:
+    imports: dict[str, tuple[Path, str]] = {}
+    for node in ast.parse(file.read_text()).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             parts[node.name] = node
-        for target in node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []:
-            parts |= {name.id: node for name in ast.walk(target) if isinstance(name, ast.Name)}
-    used, waiting, texts = set[str](), [test], list[str]()
+        parts |= dict.fromkeys(_assigned(node), node)
+        imports |= _imported(node)
+    return parts, imports
+
+
+def _strings(file: str, test: str) -> str:
+    """Every string of a test, its decorators, and what they use, docstrings left out; backslashes as in patterns too."""
+    used, waiting, texts = set[tuple[Path, str]](), [(ROOT / file, test)], list[str]()
     while waiting:
-        name = waiting.pop()
-        if name in used or name not in parts:
+        place, name = waiting.pop()
+        parts, imports = _module(place)
+        if (place, name) in used:
             continue
-        used.add(name)
+        used.add((place, name))
+        if name in imports:
+            target, wanted = imports[name]
+            waiting += [(target, wanted)] if wanted else [(target, part) for part in _module(target)[0]]
+        if name not in parts:
+            continue
         nodes = list(ast.walk(parts[name]))
         docs = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
         values = [n.value for n in nodes if isinstance(n, ast.Constant) and id(n) not in docs]
         texts += [str(value, errors="replace") if isinstance(value, bytes) else value for value in values if isinstance(value, str | bytes)]
-        waiting += [node.id for node in nodes if isinstance(node, ast.Name)]
+        waiting += [(place, node.id) for node in nodes if isinstance(node, ast.Name)]
     return "\n".join((*texts, *(text.replace("\\", "") for text in texts)))
 
 

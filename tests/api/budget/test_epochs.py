@@ -49,7 +49,7 @@ def test_given_steps_stay_what_they_are() -> None:
             1000,
             "0.5 epochs of 1,000 training examples in batches of 64 are 8 steps, and a training must have 9 to 100,000,000: raise",
         ),
-        ("1e9", 64, "are 1,000,000,000 steps, and a training must have 9 to 100,000,000: lower training.epochs"),
+        ("1e6", 64_000, "are 1,000,000,000 steps, and a training must have 9 to 100,000,000: lower training.epochs"),
     ],
 )
 def test_epochs_that_are_no_training_are_refused(epochs: str, num_train: int, sentence: str) -> None:

@@ -46,7 +46,10 @@ def mounted(path: str, **mount: str) -> dict[str, Any]:
         (
             "spec.objective",
             {"metric": "log_loss", "goal": "-1"},
-            ("spec.objective.goal: -1 must be greater than 0: no candidate reaches it, log_loss, rmse, mae are never less"),
+            (
+                "spec.objective.goal: -1 must be greater than 0: no candidate reaches it,"
+                " log_loss, perplexity, bpb, rmse, mae are never less"
+            ),
         ),
         (
             "spec.searchSpace",

@@ -36,9 +36,12 @@ def test_they_answer_in_another_process_and_raise_what_the_reader_raises(process
     assert processes._process.returncode == 0  # it saw the end of its socket, as it does when the parent is killed
 
 
+_KILLED = r"a process that reads the data was killed \(signal 9\), probably because memory was full: lower task\.data\.workers"
+
+
 def test_a_killed_process_is_a_sentence_with_exit_code_1(processes: ReadingProcesses) -> None:
     """The kernel kills what takes too much memory: no hang and no traceback, and the Job may try again from the checkpoint."""
-    with pytest.raises(ChildProcessError, match=r"killed \(signal 9\), probably because memory was full: lower task.data.workers") as error:
+    with pytest.raises(ChildProcessError, match=_KILLED) as error:
         processes.submit("kill").result()
     end = exit_of(error.value)
     assert (end.code, end.is_bug) == (ExitCode.BUG, False)

@@ -61,7 +61,8 @@ def test_rows_of_one_time_stay_together(tmp_path: Path) -> None:
     assert rows(train_numbers(raw)[indices.selection]) == list(range(70, 80))
     assert rows(train_numbers(raw)[indices.reward]) == list(range(60, 70))
     few = table(written(tmp_path, "day", [str(row // 50) for row in range(100)]), {"target": "y", "order": "day"}, TaskKind.REGRESSION)
-    with pytest.raises(ConfigurationError, match=r"give 0 train, 0 reward and 50 selection; rows of one time stay together"):
+    problem = r"ordered by time, the 50 training rows give 0 train, 0 reward and 50 selection; rows of one time stay together"
+    with pytest.raises(ConfigurationError, match=problem):
         split(few, reward=0.1, selection=0.1, stratify=False, seed=0)
 
 
@@ -85,7 +86,7 @@ def test_a_group_is_never_in_two_splits_nor_in_the_test(tmp_path: Path) -> None:
             "when",
             "order",
             ["2024-01-01", "yesterday"],
-            r"line \d+: 'yesterday' in column when is neither a number nor a date like 2024",
+            r"line \d+: 'yesterday' in column when is neither a number nor a date like 2024-01-31",
         ),
         ("when", "order", ["1", "2024-01-01"], r"line \d+: '2024-01-01' in column when is no number, and other rows are"),
         ("when", "order", ["2024-01-01T10:00", "2024-01-01T10:00Z"], r"line \d+: some times in column when have a time zone"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import make_deterministic
-from engine_fixtures import small_search
+from engine_fixtures import MemorySink, search, small_search
 
 CPU = torch.device("cpu")
 
@@ -80,16 +81,18 @@ def test_channels_last_needs_images_and_trains_the_same_function() -> None:
         check_compute(parsed.spec, (5,))
 
 
+def _fail(*_: object, **__: object) -> Any:
+    """`torch.compile` on a machine without a C++ compiler."""
+
+    def call(_: torch.Tensor) -> torch.Tensor:
+        raise torch._dynamo.exc.TorchDynamoException("No working C++ compiler found\nlong trace")
+
+    return call
+
+
 def test_a_network_that_cannot_be_compiled_is_trained_without(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a C++ compiler the outputs are those of the network, and the fault has the compiler's first line."""
-
-    def fail(*_: object, **__: object) -> Any:
-        def call(_: torch.Tensor) -> torch.Tensor:
-            raise torch._dynamo.exc.TorchDynamoException("No working C++ compiler found\nlong trace")
-
-        return call
-
-    monkeypatch.setattr(torch, "compile", fail)
+    monkeypatch.setattr(torch, "compile", _fail)
     layer = torch.nn.Linear(3, 2)
     network, inputs = CompiledNetwork(layer, "Default"), torch.ones(4, 3)
 
@@ -140,3 +143,19 @@ def test_a_divergence_in_bfloat16_names_the_precision() -> None:
         spec = accept(_document({}, recipe=recipe))[0].spec
         sentence = str(explain_default_divergence(spec, step=4, steps=27, rate=0.1, peak=0.1))
         assert ("or set task.recipe.precision to Float32, since bfloat16 keeps 8 bits of a number," in sentence) == is_named
+
+
+def test_what_has_no_effect_is_one_notice_of_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compiler that fails and a precision that the device lacks: one notice each, however many candidates are trained."""
+    monkeypatch.setattr(torch, "compile", _fail)
+    trainer = {"compute": {"compile": "Default"}, "determinism": "Relaxed"}
+    document = with_change(small_search({"autoHAS": {"strategy": "OneFactor"}}), "spec.trainer", trainer)
+    sink = MemorySink()
+
+    search(with_change(document, "spec.task.recipe.precision", "TF32"), tmp_path, sink)
+
+    messages = {reason: [one.message for one in sink.notices if one.reason == reason] for reason in ("CompileFailed", "PrecisionUnused")}
+    assert messages == {
+        "CompileFailed": ["default is trained without compilation: No working C++ compiler found"],
+        "PrecisionUnused": ["task.recipe.precision is TF32, which only a GPU has: on cpu the search computes in float32"],
+    }

@@ -12,7 +12,6 @@ import torch
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import with_change
-from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.config_yaml import config_text, read_config
 from autohas_trainer.engine.training.own_training import OwnTraining
 from autohas_trainer.engine.training.state_tree import join_tree, split_tree
@@ -130,7 +129,7 @@ def test_a_value_that_raises_is_out_and_the_search_continues(tmp_path: Path) -> 
     outcome = search(own_search("NarrowOnly"), tmp_path, sink)
 
     assert outcome.configuration["width"] == "8"
-    faults = [one.message for one in sink.notices if one.reason == NoticeReason.CANDIDATE_FAILED]
+    faults = [one.message for one in sink.notices if one.reason == "CandidateFailed"]
     assert faults
     assert all("raised ValueError: too wide" in message and "width 16" in message for message in faults)
 

@@ -25,6 +25,7 @@ from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.budget_notices import predict_default, report_longer, report_unspent, warn_at_start
 from autohas_trainer.engine.candidate_faults import device_faults, explain_default_failure, fault_key, leaving_out_at_next_start
 from autohas_trainer.engine.checkpointing.checkpoint import Checkpoint, CheckpointStore
+from autohas_trainer.engine.checkpointing.history_size import history_bytes, history_loss
 from autohas_trainer.engine.checkpointing.origin import Origin
 from autohas_trainer.engine.checkpointing.space_file import keep_space
 from autohas_trainer.engine.checkpointing.start_counter import CHECKPOINTS, count_start
@@ -39,7 +40,6 @@ from autohas_trainer.engine.training.search_task import SearchTask, reading_text
 from autohas_trainer.engine.training.training import BuildTraining
 from autohas_trainer.errors import CandidateError, CheckpointError, DeviceError, Interrupted, storage_sentence
 from autohas_trainer.events import (
-    HISTORY_FILE,
     CheckpointFailed,
     CheckpointWritten,
     Identity,
@@ -145,7 +145,7 @@ def _run_stages(  # noqa: PLR0913 - what a search consists of
     early_stopping = EarlyStopping(state)
     with leaving_out_at_next_start(*place):
         position = _restore(state, stages, early_stopping, checkpoint)
-    damage += _history_loss(job.workdir, checkpoint)
+    damage += history_loss(job.workdir, checkpoint)
     info = _run_info(job, state, early_stopping, checkpoint, origin)
     sink.emit(SearchStarted(info=replace(info, space_digest=space_digest)))
     _report_resume(state, checkpoint, damage, origin)
@@ -312,7 +312,7 @@ def _refuse_silent_restart(workdir: Path, checkpoint: Checkpoint | None) -> None
     Raises:
         CheckpointError: the search ran here before and nothing to resume from is left.
     """
-    if checkpoint is None and _history_bytes(workdir) > 0:
+    if checkpoint is None and history_bytes(workdir) > 0:
         raise CheckpointError(f"{workdir} holds the history of a search but no checkpoint to resume from; remove the folder to start again")
 
 
@@ -378,16 +378,6 @@ def _learn_costs(state: SearchState, clocks: Clocks) -> None:
             raise explain_default_failure(error) from error
         state.notify(NoticeReason.LATENCY_MEASURED, measured)
     search_task.costs.check_target()
-
-
-def _history_bytes(workdir: Path) -> int:
-    return history.stat().st_size if (history := workdir / HISTORY_FILE).exists() else 0
-
-
-def _history_loss(workdir: Path, checkpoint: Checkpoint | None) -> list[str]:
-    """Says it when the history is shorter than the checkpoint remembers; asked before the history is opened."""
-    missing = 0 if checkpoint is None else int(checkpoint.state["historyBytes"]) - _history_bytes(workdir)
-    return [f"{workdir / HISTORY_FILE} has lost {missing} bytes: the report will lack a part of the search"] if missing > 0 else []
 
 
 def _report_resume(state: SearchState, checkpoint: Checkpoint | None, damage: list[str], origin: Origin) -> None:

@@ -5,7 +5,7 @@ from autohas_trainer.optim.masking import keep_gradients
 from autohas_trainer.optim.rule import STATE_KEYS, OptimizerName, UpdateRule, clamp_factor, counts_updates, decays
 from autohas_trainer.optim.schedule import Schedule, schedule
 from autohas_trainer.optim.sliced import Slices, apply_update, temporary_update
-from autohas_trainer.optim.standalone import set_rate, standalone_optimizer
+from autohas_trainer.optim.standalone import load_optimizer, optimizer_tensors, set_rate, standalone_optimizer
 
 __all__ = [
     "MAX_NORM",
@@ -20,7 +20,9 @@ __all__ = [
     "counts_updates",
     "decays",
     "keep_gradients",
+    "load_optimizer",
     "norm_of",
+    "optimizer_tensors",
     "schedule",
     "set_rate",
     "standalone_optimizer",

@@ -1,16 +1,17 @@
-"""The optimizer of a stand-alone training: torch's own, with the supernet's decay rule and constants."""
+"""The optimizer of a stand-alone training: torch's own, with the supernet's decay rule and constants; its state by name."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from autohas_trainer.optim.rule import UpdateRule, clamp_factor, decays
 from autohas_trainer.optim.sliced import ALPHA
 
-__all__ = ["set_rate", "standalone_optimizer"]
+__all__ = ["load_optimizer", "optimizer_tensors", "set_rate", "standalone_optimizer"]
 
 
 def standalone_optimizer(module: nn.Module, rule: UpdateRule) -> torch.optim.Optimizer:
@@ -53,3 +54,24 @@ def set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
     """Set the absolute rate of every group for the next step."""
     for group in optimizer.param_groups:
         group["lr"] = clamp_factor(learning_rate)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What the optimizer keeps for each named parameter, as `optimizer/KEY/NAME`."""
+    return {
+        f"optimizer/{key}/{name}": value
+        for name, parameter in parameters.items()
+        for key, value in optimizer.state.get(parameter, {}).items()
+        if isinstance(value, Tensor)
+    }
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
+    """Copy what `optimizer_tensors` named into the optimizer; tensors of other names are ignored."""
+    for path, saved in tensors.items():
+        kind, _, rest = path.partition("/")
+        if kind == "optimizer":
+            key, _, name = rest.partition("/")
+            parameter = parameters[name]
+            like = saved if key == "step" else parameter  # torch keeps its step counts on the CPU
+            optimizer.state[parameter][key] = torch.empty_like(like, requires_grad=False).copy_(saved)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +23,7 @@ from autohas_trainer.data import ImageReading, Splits, load
 from autohas_trainer.engine.accounting.costs import Costs
 from autohas_trainer.engine.accounting.spending import Prices
 from autohas_trainer.engine.accounting.work import Work
-from autohas_trainer.engine.training.compute import check_compute
+from autohas_trainer.engine.training.compute import check_compute, useful_threads
 from autohas_trainer.engine.training.custom_code import CustomCode
 from autohas_trainer.engine.training.judged_task import build_task
 from autohas_trainer.errors import ConfigurationError, DataError
@@ -47,10 +46,6 @@ from autohas_trainer.templates import (
 
 __all__ = ["SearchTask", "build_task", "load_splits", "reading_text"]
 
-_MIN_PARALLEL_ELEMENTS = 2**20
-_MIN_PARALLEL_FLOPS = 4e9
-_FLOPS_PER_MAC = 6
-"""A product and a sum, in the forward pass and, twice, in the gradients of weights and of inputs."""
 _MAX_DECISIONS = 128
 _LARGEST_EVALUATED = 512
 _MIN_SELECTION = 2
@@ -188,19 +183,8 @@ class SearchTask:
         return metric >= goal if wanted.better == "Maximize" else metric <= goal
 
     def useful_threads(self, available: int) -> int:
-        """CPU threads that help: those that the spec asks for; else all where a step of the default is long, and one where it is short.
-
-        Ours, measured: on 2 shared cores the default conv-small at batch 64 of 20x20 (0.3 GFLOP) takes 6 ms of CPU with one thread and 21
-        to 90 ms with two, because its operations are shorter than the wait for the second thread. Small templates are judged by their
-        inputs alone, others by the FLOPs of a step too (docs/decisions/trainer.md).
-        """
-        compute, model = self.spec.trainer.compute, self.spec.task.model
-        if compute is not None and compute.threads is not None:
-            return compute.threads
-        batch_size = self.spec.task.recipe.batch_size
-        is_small = model.template is not None and TEMPLATES[model.template].is_small
-        is_long = not is_small and _FLOPS_PER_MAC * batch_size * self.works.default_macs >= _MIN_PARALLEL_FLOPS
-        return available if is_long or batch_size * math.prod(self.splits.input_shape) >= _MIN_PARALLEL_ELEMENTS else 1
+        """CPU threads that help, of those available; see `compute.useful_threads`."""
+        return useful_threads(self.spec, self.splits.input_shape, lambda: self.works.default_macs, available)
 
     def work(self, configuration: Configuration) -> float:
         """The cost of one whole training of `configuration`, comparisons left out; exactly 1 for the default."""

@@ -29,7 +29,7 @@ from autohas_trainer.engine.training.rule import rule_of, schedule_of
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.weight_average import WeightAverage, recalibrate, steps_of_recalibration
 from autohas_trainer.errors import CandidateError, CheckpointError, DeviceError
-from autohas_trainer.optim import keep_gradients, set_rate, standalone_optimizer
+from autohas_trainer.optim import keep_gradients, load_optimizer, optimizer_tensors, set_rate, standalone_optimizer
 from autohas_trainer.seeding import Key, stream
 from autohas_trainer.space.objective import normalise_quality
 from autohas_trainer.tasks import Measurement
@@ -49,8 +49,7 @@ class Training:
         """
         self.configuration, self.repeat = configuration, repeat
         self.recipe = search_task.recipe(configuration)
-        self.num_steps_done = 0
-        self.is_diverged = False
+        self.num_steps_done, self.is_diverged = 0, False
         self.fault: str | None = None
         """Message for the user about what failed in this training; None if nothing did."""
         self.learning_rate = 0.0
@@ -348,12 +347,7 @@ class Training:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that changes, by name: network, average, losses that were not read, and what the optimizer keeps per parameter."""
-        kept = {
-            f"optimizer/{key}/{name}": value
-            for name, parameter in self._parameters.items()
-            for key, value in (self._optimizer.state.get(parameter, {}) if self._optimizer is not None else {}).items()
-            if isinstance(value, Tensor)
-        }
+        kept = optimizer_tensors(self._optimizer, self._parameters) if self._optimizer is not None else {}
         network = {f"network/{name}": tensor for name, tensor in self._network_tensors().items()}
         average = {f"average/{name}": tensor for name, tensor in self._average.tensors.items()}
         return network | average | kept | ({"losses": self._losses.losses} if self._optimizer is not None else {})
@@ -391,13 +385,7 @@ class Training:
                 message = f"the checkpoint's training has no tensor {name} of shape {tuple(target.shape)}"
                 raise CheckpointError(message)
             target.copy_(source)
-        for path, saved in tensors.items():
-            kind, _, rest = path.partition("/")
-            if kind == "optimizer":
-                key, _, name = rest.partition("/")
-                parameter = self._parameters[name]
-                like = saved if key == "step" else parameter  # torch keeps its step counts on the CPU
-                self._optimizer.state[parameter][key] = torch.empty_like(like, requires_grad=False).copy_(saved)
+        load_optimizer(self._optimizer, self._parameters, tensors)
 
 
 class BuildTraining(Protocol):
