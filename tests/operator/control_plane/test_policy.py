@@ -42,10 +42,10 @@ def under(job: dict[str, Any], attempt: int) -> dict[str, Any]:
 HOST = "must not use hostNetwork, hostPID, hostIPC or shareProcessNamespace"
 FREED = "must not be privileged, run as root, or be freed of seccomp"
 UNSET = "must set runAsNonRoot and a seccompProfile, forbid privilege escalation and drop all capabilities"
-VOLUMES = "may have only these kinds of volumes: configMap, emptyDir, persistentVolumeClaim, secret"
-CLAIM = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+VOLUMES = "may have only these kinds of volumes: configMap, csi, emptyDir, ephemeral, image, persistentVolumeClaim, projected, secret"
 TOKEN = {"name": "x", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}
 INIT = {"name": "x", "image": "x", "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}}
+PRIVILEGED = {"privileged": True, "capabilities": {"drop": ["ALL"]}}
 LOOSENED: tuple[tuple[str, Any, str], ...] = (
     ("pod.automountServiceAccountToken", True, "automountServiceAccountToken false"),
     ("pod.serviceAccountName", "default", "trainer.serviceAccounts: none"),
@@ -55,11 +55,11 @@ LOOSENED: tuple[tuple[str, Any, str], ...] = (
     ("pod.hostIPC", True, HOST),
     ("pod.hostNetwork", True, HOST),
     ("pod.shareProcessNamespace", True, HOST),
-    ("pod.initContainers", [INIT], "may have only these kinds of containers: containers"),
+    ("pod.initContainers", [{"name": "x", "image": "x"}], UNSET),
+    ("pod.initContainers", [{**INIT, "securityContext": PRIVILEGED}], FREED),
     ("pod.volumes+", {"name": "x", "hostPath": {"path": "/"}}, VOLUMES),
-    ("pod.volumes+", {"name": "x", "csi": {"driver": "secrets-store.csi.k8s.io"}}, VOLUMES),
-    ("pod.volumes+", {"name": "x", "ephemeral": {"volumeClaimTemplate": {"spec": CLAIM}}}, VOLUMES),
-    ("pod.volumes+", TOKEN, VOLUMES),
+    ("pod.volumes+", {"name": "x", "nfs": {"server": "files", "path": "/"}}, VOLUMES),
+    ("pod.volumes+", TOKEN, "must not mount a token of a service account"),
     ("pod.securityContext.runAsNonRoot", False, FREED),
     ("pod.securityContext.runAsNonRoot", None, UNSET),
     ("pod.securityContext.seccompProfile", {"type": "Unconfined"}, FREED),
@@ -69,7 +69,7 @@ LOOSENED: tuple[tuple[str, Any, str], ...] = (
     ("pod.securityContext.sysctls", [{"name": "kernel.msgmax", "value": "1"}], FREED),
     ("pod.securityContext.runAsUser", 0, FREED),
     ("container.securityContext", None, UNSET),
-    ("container.securityContext", {"privileged": True, "capabilities": {"drop": ["ALL"]}}, FREED),
+    ("container.securityContext", PRIVILEGED, FREED),
     ("container.securityContext.allowPrivilegeEscalation", None, UNSET),
     ("container.securityContext.capabilities", None, UNSET),
     ("container.securityContext.capabilities", {"drop": ["ALL"], "add": ["SYS_ADMIN"]}, UNSET),
