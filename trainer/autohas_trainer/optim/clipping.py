@@ -2,7 +2,8 @@
 
 Ours: a path of the supernet meets weights that other paths have moved since it was last sampled, so that single gradients are far
 larger than any of a stand-alone training; mlp-small at a rate of 0.1 lost its shared weights within a hundred steps in most searches
-(`benchmarks.spending`). A stand-alone training is not clipped.
+(`benchmarks.spending`). A stand-alone training is clipped only by
+`recipe.gradientClip`.
 
 A limit relative to a running norm follows a supernet that diverges (docs/decisions/algorithms.md has the measurement).
 """

@@ -68,10 +68,12 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, parameters: Mapping[str,
 
 def load_optimizer(optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
     """Copy what `optimizer_tensors` named into the optimizer; tensors of other names are ignored."""
+    is_fused = any(group.get("fused") for group in optimizer.param_groups)
     for path, saved in tensors.items():
         kind, _, rest = path.partition("/")
         if kind == "optimizer":
             key, _, name = rest.partition("/")
             parameter = parameters[name]
-            like = saved if key == "step" else parameter  # torch keeps its step counts on the CPU
+            # torch keeps its step counts on the CPU, but for a fused optimizer on the device
+            like = parameter if key != "step" else saved.to(parameter.device) if is_fused else saved
             optimizer.state[parameter][key] = torch.empty_like(like, requires_grad=False).copy_(saved)
