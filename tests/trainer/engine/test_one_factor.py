@@ -44,6 +44,7 @@ def _judge(monkeypatch: pytest.MonkeyPatch, judge: Callable[[Mapping[str, str]],
     """Let trainings learn nothing, and let comparisons give the quality that `judge` gives the values; NaN: diverged."""
 
     def step(self: Training) -> float:
+        self.begin()
         self.num_steps_done += 1
         self.is_diverged = math.isnan(judge(self._search_task.space.as_mapping(self.configuration)))
         return math.nan if self.is_diverged else 1.0
