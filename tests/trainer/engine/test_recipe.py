@@ -251,6 +251,7 @@ def test_a_step_on_a_gpu_waits_for_nothing(optimizer: OptimizerName, monkeypatch
     counts on the host, where they are fake too; draws through pinned memory.
     """
     training = _training({"optimizer": optimizer, "gradientClip": "1", "accumulate": 2, "ema": "0.9"}, steps=270)
+    training.begin()
     batch = training._search_task.splits.train_batch(0, 64, 0)
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         training._search_task = replace(training._search_task, device=torch.device("cuda"))

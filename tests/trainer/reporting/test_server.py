@@ -157,7 +157,7 @@ def test_stage_losses_rates_and_memory_have_their_labels(served: Served) -> None
     """One series is 1 among the stages; losses of both splits; rates of weights and controller; losses that are not finite count."""
     state = served.state
     state.emit(SearchStarted(info=served.info))
-    state.emit(lane_step(1, loss=None))
+    state.emit(replace(lane_step(1, loss=None), is_finite=False))
     state.emit(supernet_step(2))
     state.emit(policy(2))
     state.emit(candidate("lane 1", 1 / 9, 0.6, loss=0.5))

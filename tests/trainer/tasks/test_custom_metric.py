@@ -157,6 +157,7 @@ def test_a_candidate_whose_metric_is_not_finite_is_out() -> None:
     """In a comparison a metric's failure is the candidate's, as any exception of custom code."""
     task = loaded(with_change(custom_search("Plain"), "spec.objective", _custom("nan_for_constants")["spec"]["objective"]))
     training = Training(task, task.space.default)
+    training.begin()
     for average in training._average.tensors.values():
         average.zero_()
 
