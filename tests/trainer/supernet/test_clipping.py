@@ -107,6 +107,7 @@ def test_a_stand_alone_training_is_not_clipped() -> None:
     parsed, space = accept(with_change(document, "spec.task.recipe.weightDecay", "0"))
     search_task = SearchTask.load(parsed.spec, space, device("cpu"))
     training = Training(search_task, space.default)
+    training.begin()
     with torch.no_grad():
         for name, parameter in training._module.named_parameters():
             parameter.mul_(100.0 if name == "head.weight" else 1.0)
