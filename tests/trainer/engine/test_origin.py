@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,8 +100,8 @@ def test_another_environment_is_said_once_and_refuses_nothing(tmp_path: Path, mo
     """Versions, processor and custom code: two sentences at the first resume, none at the second, and the search ends."""
     _killed(small_search(), tmp_path, step=40)
 
-    def elsewhere(*, device: str, threads: int, entrypoints: Iterable[str] = ()) -> Environment:
-        here = _HERE(device=device, threads=threads, entrypoints=entrypoints)
+    def elsewhere(**given: Any) -> Environment:
+        here = _HERE(**given)
         return replace(here, torch="99.0", cpu="Abacus", code={"mine": "sha256:1"})
 
     monkeypatch.setattr(Environment, "here", elsewhere)
