@@ -139,7 +139,7 @@ class _ObjectStore:
         self.place = place
 
     def list(self, beside: tuple[str, ...]) -> Listing:
-        """The object itself, else all below it. A missing object is told from a missing right by the listing: HEAD has no words."""
+        """The object itself, else all below it. The listing distinguishes a missing object from a missing right: HEAD has no message."""
         head, failure = self._head(self._key) if self._key else (None, None)
         if head is not None:
             folder = self._key.rpartition("/")[0]

@@ -25,6 +25,7 @@ from torch import Tensor
 from autohas_trainer.data.examples.protocol import Draw, Moments, Rows, Taken
 from autohas_trainer.data.examples.reading_processes import ReadingProcesses
 from autohas_trainer.data.examples.resident import per_channel
+from autohas_trainer.data.examples.transfer import put_on
 from autohas_trainer.data.images.image_file import Bytes
 from autohas_trainer.data.images.image_reader import BatchReader, Pictures, Request
 from autohas_trainer.data.images.reading import WHITE_LEVEL
@@ -150,11 +151,9 @@ class _ImageBatches:
             for _, (rows, next_draw) in zip(range(_AHEAD), ahead, strict=False):
                 self._read(rows, next_draw)
         images = torch.from_numpy(np.concatenate([part.result().images for part in parts]))
-        if self._device.type == "cuda":
-            images = images.pin_memory()
         mean, deviation = self._moments
-        inputs = images.to(self._device, non_blocking=True).to(torch.float32).div_(WHITE_LEVEL).sub_(mean).div_(deviation)
-        return Taken(inputs, self._targets.index_select(0, rows_B.to(self._device)))
+        inputs = put_on(images, self._device).to(torch.float32).div_(WHITE_LEVEL).sub_(mean).div_(deviation)
+        return Taken(inputs, self._targets.index_select(0, put_on(rows_B, self._device)))
 
     def read_all(self, rows_N: Rows) -> Iterator[Pictures]:
         """Yield the images of some rows as they are evaluated, in parts."""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from autohas_trainer.data.examples import Draw, Rows, Taken
+from autohas_trainer.data.examples import Draw, Rows, Taken, put_on
 from autohas_trainer.data.examples.protocol import Moments
 from autohas_trainer.seeding import stream
 
@@ -146,7 +146,7 @@ class TokenExamples:
 
     def take(self, rows_B: Rows, draw: Draw | None = None, ahead: Iterable[tuple[Rows, Draw | None]] = ()) -> Taken:  # noqa: ARG002 - the protocol's
         """Return inputs and targets (B, T); a training batch has its windows moved."""
-        windows = torch.from_numpy(self._windows.windows(self._windows.starts(rows_B.numpy(), draw))).to(self._device)
+        windows = put_on(torch.from_numpy(self._windows.windows(self._windows.starts(rows_B.numpy(), draw))), self._device)
         return Taken(inputs=windows[:, :-1].contiguous(), targets=windows[:, 1:].contiguous())
 
     def close(self) -> None:

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from autohas_trainer.data import TrainBatch
+from autohas_trainer.data.examples import put_on
 from autohas_trainer.seeding import stream
 
-__all__ = ["Mixture", "cut_mix", "keep_unmixed", "mix", "mix_by_key", "put_on"]
+__all__ = ["Mixture", "cut_mix", "keep_unmixed", "mix", "mix_by_key"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +40,6 @@ class Mixture:
                 share=self.share,
                 partners_B=None if self.partners_B is None else self.partners_B.narrow(0, start, size),
             )
-
-
-def put_on(draw: Tensor, device: torch.device) -> Tensor:
-    """Copy numbers that were drawn on the host to a device: to a GPU from pinned memory, so that the host continues at once.
-
-    The host runs ahead of a GPU, by up to 16 steps of a training, so that draws are there before they are needed. That the copy of a real
-    GPU overlaps with its kernels was not tried: no machine with one was there.
-    """
-    return draw.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else draw.to(device)
 
 
 def keep_unmixed(batch: TrainBatch) -> Mixture:
