@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from autohas_trainer.tasks._base import Floats, Measurement, Statistics, join
+from autohas_trainer.tasks._base import Floats, Measurement, Statistics, Task, join
 from autohas_trainer.tasks.macro import auc_contributions, f1_contributions
 
-__all__ = ["TOP", "Classification", "entropy", "is_among_top", "measure_losses"]
+__all__ = ["TOP", "Classification", "constant_hits", "entropy", "is_among_top", "measure_hits", "measure_losses"]
 
 TOP: Final = 5
 _LARGEST_LOSS: Final = 700.0
 """Nats. Its exponential is the largest power of e^100 that a float holds."""
 
 
-class Classification:
+class Classification(Task):
     """The task of naming one of K classes."""
 
     def __init__(self, metric: str, class_counts: Sequence[int], *, balanced: bool, device: torch.device) -> None:
@@ -37,8 +37,7 @@ class Classification:
         self._metric = metric
         self._weights_K = _balanced_weights(counts_K) if balanced else np.ones(len(counts_K))
         self._class_weights = torch.tensor(self._weights_K, dtype=torch.float32, device=device) if balanced else None
-        self._commonest_share = float(counts_K.max() / counts_K.sum())
-        self._top_share = float(np.sort(counts_K)[-TOP:].sum() / counts_K.sum())
+        self._constant_hits = constant_hits(counts_K)
         self._prior_entropy = entropy(counts_K)
         self._constant_loss = entropy(counts_K * self._weights_K) * float((counts_K * self._weights_K).sum() / counts_K.sum())
 
@@ -60,7 +59,7 @@ class Classification:
     @property
     def constant_quality(self) -> float:
         """The share of the commonest class for accuracy, of five for top5, 0 for what is measured against a constant."""
-        return {"accuracy": self._commonest_share, "top5": self._top_share}.get(self._metric, 0.0)
+        return self._constant_hits.get(self._metric, 0.0)
 
     def losses(self, outputs_BK: Tensor, targets_B: Tensor) -> Tensor:
         """Cross-entropy in nats, times the weight of the class."""
@@ -100,7 +99,7 @@ class Classification:
         first_N, *rest = join(statistics)
         match self._metric:
             case "accuracy" | "top5":
-                return Measurement(value=float(first_N.mean()), quality=float(first_N.mean()), contributions_N=first_N)
+                return measure_hits(first_N)
             case "f1":
                 return f1_contributions(first_N, rest[0], self.num_outputs)
             case "auc":
@@ -108,14 +107,22 @@ class Classification:
             case _:
                 return measure_losses(first_N, self._prior_entropy, is_perplexity=self._metric == "perplexity")
 
-    def measure(self, outputs_NK: Tensor, targets_N: Tensor) -> Measurement:
-        """The metric over outputs that are all there."""
-        return self.summarise([self.statistics(outputs_NK, targets_N)])
-
 
 def is_among_top(outputs_BK: Tensor, labels_B: Tensor) -> Tensor:
     """Whether each label (...) is among the five largest of its outputs (..., K)."""
     return (outputs_BK.topk(min(TOP, outputs_BK.shape[-1]), dim=-1).indices == labels_B.unsqueeze(-1)).any(dim=-1)
+
+
+def constant_hits(amounts_K: Floats) -> dict[str, float]:
+    """The accuracy and the top5 of a constant answer, by how much there is of each class."""
+    largest_K = np.sort(amounts_K)
+    return {"accuracy": float(largest_K[-1] / amounts_K.sum()), "top5": float(largest_K[-TOP:].sum() / amounts_K.sum())}
+
+
+def measure_hits(hits_N: Floats) -> Measurement:
+    """The share of hits, which is the quality too."""
+    share = float(hits_N.mean())
+    return Measurement(value=share, quality=share, contributions_N=hits_N)
 
 
 def measure_losses(losses_N: Floats, constant_loss: float, *, is_perplexity: bool, unit: float = 1.0) -> Measurement:

@@ -13,12 +13,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from autohas_trainer.tasks._base import Floats, Measurement, Statistics, join
+from autohas_trainer.tasks._base import Floats, Measurement, Statistics, Task, join
 
 __all__ = ["Regression"]
 
 
-class Regression:
+class Regression(Task):
     """The task of estimating one number."""
 
     def __init__(self, metric: str, train_targets_N: npt.NDArray[Any]) -> None:
@@ -83,10 +83,6 @@ class Regression:
         else:
             value = float(errors_N.abs().mean() if is_absolute else torch.sqrt(errors_N.square().mean())) * self._deviation
         return Measurement(value=value, quality=float(contributions_N.mean()), contributions_N=contributions_N)
-
-    def measure(self, outputs_NK: Tensor, targets_N: Tensor) -> Measurement:
-        """The metric over outputs that are all there."""
-        return self.summarise([self.statistics(outputs_NK, targets_N)])
 
 
 def _determination(errors_N: Floats, targets_N: Floats) -> float:

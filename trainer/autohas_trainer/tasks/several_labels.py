@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from autohas_trainer.tasks._base import Floats, Measurement, Statistics, join
-from autohas_trainer.tasks.classification import measure_losses
+from autohas_trainer.tasks._base import Floats, Measurement, Statistics, Task, join
+from autohas_trainer.tasks.classification import measure_hits, measure_losses
 from autohas_trainer.tasks.macro import auc_of_labels, f1_of_labels
 
 __all__ = ["SeveralLabels"]
 
 
-class SeveralLabels:
+class SeveralLabels(Task):
     """The task of saying for each of K labels whether it applies: outputs (B, K), targets (B, K) of 0 and 1."""
 
     def __init__(self, metric: str, train_targets_NK: npt.NDArray[np.bool_]) -> None:
@@ -86,17 +86,13 @@ class SeveralLabels:
         first_N, *rest = join(statistics)
         match self._metric:
             case "accuracy":
-                return Measurement(value=float(first_N.mean()), quality=float(first_N.mean()), contributions_N=first_N)
+                return measure_hits(first_N)
             case "f1":
                 return f1_of_labels(first_N, rest[0])
             case "auc":
                 return auc_of_labels(first_N, rest[0])
             case _:
                 return measure_losses(first_N, self._prior_entropy, is_perplexity=False)
-
-    def measure(self, outputs_NK: Tensor, targets_NK: Tensor) -> Measurement:
-        """The metric over outputs that are all there."""
-        return self.summarise([self.statistics(outputs_NK, targets_NK)])
 
 
 def _binary_entropy(shares_K: Floats) -> Floats:

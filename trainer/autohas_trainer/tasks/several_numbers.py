@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from autohas_trainer.tasks._base import Measurement, Statistics, join
+from autohas_trainer.tasks._base import Measurement, Statistics, Task, join
 
 __all__ = ["SeveralNumbers"]
 
 
-class SeveralNumbers:
+class SeveralNumbers(Task):
     """The task of estimating D numbers: outputs (B, ...) and targets (B, ...) of one shape. Networks learn the standardised numbers.
 
     An example counts by the mean over its numbers, so rmse is the root of the mean of these means; r2 weighs each number alike.
@@ -86,10 +86,6 @@ class SeveralNumbers:
         else:
             value = float(sizes_N.mean() if is_absolute else np.sqrt(squares_N.mean())) * self._deviation
         return Measurement(value=value, quality=float(contributions_N.mean()), contributions_N=contributions_N)
-
-    def measure(self, outputs_N: Tensor, targets_N: Tensor) -> Measurement:
-        """The metric over outputs that are all there."""
-        return self.summarise([self.statistics(outputs_N, targets_N)])
 
 
 def _errors(outputs_B: Tensor, targets_B: Tensor) -> Tensor:

@@ -8,13 +8,13 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
-from autohas_trainer.tasks._base import Floats, Measurement, Statistics, join
-from autohas_trainer.tasks.classification import TOP, entropy, is_among_top, measure_losses
+from autohas_trainer.tasks._base import Floats, Measurement, Statistics, Task, join
+from autohas_trainer.tasks.classification import constant_hits, entropy, is_among_top, measure_hits, measure_losses
 
 __all__ = ["SoftLabels"]
 
 
-class SoftLabels:
+class SoftLabels(Task):
     """The task of giving the shares of K classes: outputs (B, K), targets (B, K) whose rows add up to 1.
 
     For accuracy and top5 the right answer is the class with the largest share.
@@ -29,8 +29,8 @@ class SoftLabels:
         """
         self._metric = metric
         self._num_outputs: int = train_targets_NK.shape[1]
-        winners_K = np.sort(np.bincount(train_targets_NK.argmax(axis=1), minlength=self._num_outputs)) / len(train_targets_NK)
-        self._constant_hits = {"accuracy": float(winners_K[-1]), "top5": float(winners_K[-TOP:].sum())}
+        winners_K = np.bincount(train_targets_NK.argmax(axis=1), minlength=self._num_outputs)
+        self._constant_hits = constant_hits(winners_K.astype(np.float64))
         self._prior_entropy = entropy(train_targets_NK.sum(axis=0, dtype=np.float64))
 
     @property
@@ -77,12 +77,8 @@ class SoftLabels:
         """The mean over examples, or its exponential for perplexity."""
         (first_N,) = join(statistics)
         if self._metric in self._constant_hits:
-            return Measurement(value=float(first_N.mean()), quality=float(first_N.mean()), contributions_N=first_N)
+            return measure_hits(first_N)
         return measure_losses(first_N, self._prior_entropy, is_perplexity=self._metric == "perplexity")
-
-    def measure(self, outputs_NK: Tensor, targets_NK: Tensor) -> Measurement:
-        """The metric over outputs that are all there."""
-        return self.summarise([self.statistics(outputs_NK, targets_NK)])
 
     def _hits(self, outputs_BK: Tensor, targets_BK: Tensor) -> Tensor:
         winners_B = targets_BK.argmax(dim=1)

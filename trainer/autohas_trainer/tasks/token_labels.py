@@ -14,15 +14,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from autohas_trainer.data.targets import IGNORED
-from autohas_trainer.tasks._base import Measurement, Statistics, join
-from autohas_trainer.tasks.classification import TOP, entropy, is_among_top, measure_losses
+from autohas_trainer.tasks._base import Measurement, Statistics, Task, join
+from autohas_trainer.tasks.classification import constant_hits, entropy, is_among_top, measure_hits, measure_losses
 
 __all__ = ["TokenLabels"]
 
 _BIT = math.log(2)
 
 
-class TokenLabels:
+class TokenLabels(Task):
     """The task of naming one of K classes at every position: outputs (B, T, K), targets (B, T) in [0, K), or `IGNORED`."""
 
     def __init__(self, metric: str, class_counts: Sequence[int], shape: tuple[int, ...], bytes_per_target: float | None) -> None:
@@ -39,8 +39,7 @@ class TokenLabels:
         self._shape = shape
         self._unit = _BIT * (bytes_per_target or math.nan) if metric == "bpb" else 1.0
         self._num_outputs = len(counts_K)
-        shares_K = np.sort(counts_K) / counts_K.sum()
-        self._constant_hits = {"accuracy": float(shares_K[-1]), "top5": float(shares_K[-TOP:].sum())}
+        self._constant_hits = constant_hits(counts_K)
         self._prior_entropy = entropy(counts_K)
 
     @property
@@ -94,12 +93,8 @@ class TokenLabels:
         """The mean over examples, or its exponential for perplexity."""
         (first_N,) = join(statistics)
         if self._metric in self._constant_hits:
-            return Measurement(value=float(first_N.mean()), quality=float(first_N.mean()), contributions_N=first_N)
+            return measure_hits(first_N)
         return measure_losses(first_N, self._prior_entropy, is_perplexity=self._metric == "perplexity", unit=self._unit)
-
-    def measure(self, outputs_NTK: Tensor, targets_NT: Tensor) -> Measurement:
-        """The metric over outputs that are all there."""
-        return self.summarise([self.statistics(outputs_NTK, targets_NT)])
 
     def _hits(self, outputs_BTK: Tensor, targets_BT: Tensor) -> Tensor:
         is_hit = outputs_BTK.argmax(dim=-1) == targets_BT if self._metric == "accuracy" else is_among_top(outputs_BTK, targets_BT)

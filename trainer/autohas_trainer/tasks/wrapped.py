@@ -11,7 +11,7 @@ from autohas_trainer.tasks._base import Measurement, Statistics, Task
 __all__ = ["WrappedTask"]
 
 
-class WrappedTask:
+class WrappedTask(Task):
     """`task`, part by part."""
 
     def __init__(self, task: Task) -> None:
@@ -57,7 +57,3 @@ class WrappedTask:
     def summarise(self, statistics: Sequence[Statistics]) -> Measurement:
         """As the task's."""
         return self._task.summarise(statistics)
-
-    def measure(self, outputs_NK: Tensor, targets_N: Tensor) -> Measurement:
-        """The metric over outputs that are all there."""
-        return self.summarise([self.statistics(outputs_NK, targets_N)])
