@@ -18,6 +18,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path as File
 from typing import Any, Final
 
@@ -107,9 +108,9 @@ def check_template(template: Template, inputs: Tensor, num_outputs: int) -> list
     checks = [Check(promise="decisions are sound", problem=decisions)]
     if decisions is not None:
         return checks
-    paths, inputs = list(_paths(template.decisions)), inputs.cpu()
+    paths, subject = list(_paths(template.decisions)), _Subject(template=template, inputs=inputs.cpu(), num_outputs=num_outputs)
     for promise, problem_of in _PROMISES.items():
-        checks.append(Check(promise=promise, problem=_first_problem(problem_of, template, paths, inputs, num_outputs)))
+        checks.append(Check(promise=promise, problem=_first_problem(problem_of, subject, paths)))
     return checks
 
 
@@ -195,14 +196,36 @@ def _paths(decisions: tuple[TemplateDecision, ...]) -> Iterator[dict[str, str]]:
         yield {decision.name: decision.choices[int(rng.integers(len(decision.choices)))] for decision in decisions}
 
 
-_Question = Callable[[Template, Path, Tensor, int], str | None]
+@dataclass(frozen=True, kw_only=True)
+class _Subject:
+    """What every question is about; the shapes of the shared tensors are found once, for a family's may be large."""
+
+    template: Template
+    inputs: Tensor
+    num_outputs: int
+
+    @cached_property
+    def _shared(self) -> dict[str, Tensor]:
+        """The shared tensors without their memory."""
+        return {name: tensor.to("meta") for name, tensor in self.template.shared(("conformance",)).items()}
+
+    def leaves(self, path: Path) -> dict[str, Tensor]:
+        """Return leaves without the symmetries of an initialisation: no ones, no zeros."""
+        shapes = {name: tuple(self._shared[name][index].shape) for name, index in self.template.slices(path).items()}
+        return {
+            name: torch.tensor(0.3 * stream("conformance", "leaf", name).standard_normal(shape), dtype=torch.float32)
+            for name, shape in shapes.items()
+        }
 
 
-def _first_problem(problem_of: _Question, template: Template, paths: list[dict[str, str]], inputs: Tensor, num_outputs: int) -> str | None:
+_Question = Callable[[_Subject, Path], str | None]
+
+
+def _first_problem(problem_of: _Question, subject: _Subject, paths: list[dict[str, str]]) -> str | None:
     """Ask a question about every path; return the first answer with its path."""
     for path in paths:
         try:
-            problem = problem_of(template, path, inputs, num_outputs)
+            problem = problem_of(subject, path)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - any exception of custom code is the problem
             problem = _describe_error(error)
         if problem is not None:
@@ -210,65 +233,56 @@ def _first_problem(problem_of: _Question, template: Template, paths: list[dict[s
     return None
 
 
-def _leaves(template: Template, path: Path) -> dict[str, Tensor]:
-    """Return leaves without the symmetries of an initialisation: no ones, no zeros."""
-    shared = template.shared(("conformance",))
-    shapes = {name: tuple(shared[name][index].shape) for name, index in template.slices(path).items()}
-    return {
-        name: torch.tensor(0.3 * stream("conformance", "leaf", name).standard_normal(shape), dtype=torch.float32)
-        for name, shape in shapes.items()
-    }
+def _forward(subject: _Subject, path: Path) -> str | None:
+    return forward_problem(subject.template, path, subject.leaves(path), subject.inputs, (subject.num_outputs,))
 
 
-def _forward(template: Template, path: Path, inputs: Tensor, num_outputs: int) -> str | None:
-    return forward_problem(template, path, _leaves(template, path), inputs, (num_outputs,))
-
-
-def _build(template: Template, path: Path, inputs: Tensor, num_outputs: int) -> str | None:
-    return build_problem(template, path, _leaves(template, path), inputs, (num_outputs,))
+def _build(subject: _Subject, path: Path) -> str | None:
+    return build_problem(subject.template, path, subject.leaves(path), subject.inputs, (subject.num_outputs,))
 
 
 @torch.no_grad()
-def _forms_agree(template: Template, path: Path, inputs: Tensor, num_outputs: int) -> str | None:  # noqa: ARG001 - one form of question
-    leaves, network = _leaves(template, path), template.build(path, ("conformance",))
+def _forms_agree(subject: _Subject, path: Path) -> str | None:
+    leaves, network = subject.leaves(path), subject.template.build(path, ("conformance",))
     load_leaves(network, leaves)
-    expected, actual = use_batch_statistics(network)(inputs), template.forward(inputs, path, leaves)
+    expected, actual = use_batch_statistics(network)(subject.inputs), subject.template.forward(subject.inputs, path, leaves)
     if torch.allclose(expected, actual, rtol=_TOLERANCE, atol=_TOLERANCE):
         return None
     return f"forward() and build() differ by {float((expected - actual).abs().max()):.3g} with the same weights and the batch's statistics"
 
 
-def _forms_agree_in_training(template: Template, path: Path, inputs: Tensor, num_outputs: int) -> str | None:  # noqa: ARG001 - one form of question
+def _forms_agree_in_training(subject: _Subject, path: Path) -> str | None:
     """Ask the same of both forms in training mode, whose dropout draws from the global generators.
 
     A model with a forward of its own may leave out the dropout of its networks; that is no disagreement.
     """
-    leaves, network = _leaves(template, path), template.build(path, ("conformance",))
+    leaves, network = subject.leaves(path), subject.template.build(path, ("conformance",))
     load_leaves(network, leaves)
     outputs: list[Tensor] = []
     for seed in (1, 1, 2):
         seed_globals("conformance", seed)
-        outputs.append(network.train()(inputs).detach() if outputs else template.forward(inputs, path, leaves).detach())
+        given = network.train()(subject.inputs) if outputs else subject.template.forward(subject.inputs, path, leaves)
+        outputs.append(given.detach())
     actual, expected, other = outputs
     if torch.allclose(expected, actual, rtol=_TOLERANCE, atol=_TOLERANCE):
         return None
-    if not isinstance(template, Searchable) and not torch.allclose(expected, other, rtol=_TOLERANCE, atol=_TOLERANCE):
+    if not isinstance(subject.template, Searchable) and not torch.allclose(expected, other, rtol=_TOLERANCE, atol=_TOLERANCE):
         return None
     return f"forward() and build() differ by {float((expected - actual).abs().max()):.3g} in training mode with the same weights and seeds"
 
 
 @torch.no_grad()
-def _is_deterministic(template: Template, path: Path, inputs: Tensor, num_outputs: int) -> str | None:  # noqa: ARG001 - one form of question
-    one, other = template.shared(("conformance", 1)), template.shared(("conformance", 1))
+def _is_deterministic(subject: _Subject, path: Path) -> str | None:
+    one, other = subject.template.shared(("conformance", 1)), subject.template.shared(("conformance", 1))
     if differing := _find_difference(one, other):
         return f"shared() gave another {differing} with the same seeds; draw from torch's, numpy's or Python's global generator only"
-    first, second = (template.build(path, ("conformance", 2)).state_dict() for _ in range(2))
+    first, second = (subject.template.build(path, ("conformance", 2)).state_dict() for _ in range(2))
     if differing := _find_difference(first, second):
         return f"build() gave another {differing} with the same seeds; draw from torch's, numpy's or Python's global generator only"
-    leaves, outputs = _leaves(template, path), []
+    leaves, outputs = subject.leaves(path), []
     for _ in range(2):
         seed_globals("conformance", 3)
-        outputs.append(template.forward(inputs, path, leaves))
+        outputs.append(subject.template.forward(subject.inputs, path, leaves))
     return None if torch.equal(*outputs) else "forward() gave other outputs with the same seeds"
 
 
@@ -278,37 +292,39 @@ def _find_difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> 
     )
 
 
-def _inactive_is_idle(template: Template, path: Path, inputs: Tensor, num_outputs: int) -> str | None:  # noqa: ARG001 - one form of question
-    decision_by_name = {decision.name: decision for decision in template.decisions}
+def _inactive_is_idle(subject: _Subject, path: Path) -> str | None:
+    decision_by_name = {decision.name: decision for decision in subject.template.decisions}
 
     def is_active(decision: TemplateDecision) -> bool:
         when = decision.when
         return when is None or (path[when.decision] in when.values and is_active(decision_by_name[when.decision]))
 
-    slices = template.slices(path)
-    for decision in template.decisions:
+    slices = subject.template.slices(path)
+    for decision in subject.template.decisions:
         if is_active(decision):
             continue
         for choice in decision.choices:
-            if template.slices({**path, decision.name: choice}) != slices:
+            if subject.template.slices({**path, decision.name: choice}) != slices:
                 return f"slices(path) changes with {decision.name}, which is inactive"
     return None
 
 
-def _is_counted(template: Template, path: Path, inputs: Tensor, num_outputs: int) -> str | None:  # noqa: ARG001 - one form of question
-    counted = template.num_parameters(path)
-    built = sum(parameter.numel() for parameter in trained_parameters(template.build(path, ("conformance",))).values())
+def _is_counted(subject: _Subject, path: Path) -> str | None:
+    counted = subject.template.num_parameters(path)
+    built = sum(parameter.numel() for parameter in trained_parameters(subject.template.build(path, ("conformance",))).values())
     return None if counted == built else f"slices(path) hold {counted} parameters, build() has {built}"
 
 
 @torch.no_grad()
-def _survives_a_file(template: Template, path: Path, inputs: Tensor, num_outputs: int) -> str | None:  # noqa: ARG001 - one form of question
-    network, twin = template.build(path, ("conformance", 1)).eval(), template.build(path, ("conformance", 2)).eval()
+def _survives_a_file(subject: _Subject, path: Path) -> str | None:
+    network, twin = subject.template.build(path, ("conformance", 1)).eval(), subject.template.build(path, ("conformance", 2)).eval()
     with tempfile.TemporaryDirectory() as folder:
         file = File(folder) / "model.safetensors"
         save_file({name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in network.state_dict().items()}, file)
         twin.load_state_dict(load_file(file))
-    return None if torch.equal(network(inputs), twin(inputs)) else "a network loaded from a file gives other outputs than the one saved"
+    if torch.equal(network(subject.inputs), twin(subject.inputs)):
+        return None
+    return "a network loaded from a file gives other outputs than the one saved"
 
 
 _PROMISES: Final[dict[str, _Question]] = {
