@@ -100,7 +100,7 @@ def _search(strategy: str) -> dict[str, Any]:
     network = measure_network(search_task, default)
     plan = plan_memory(search_task, replace(network, activations=measure_activations(search_task, default, network)))
     before, watch = _read_status("VmRSS"), _Watch()
-    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the kernel resets the peak
     with tempfile.TemporaryDirectory() as folder:
         search, space = accept(_document(strategy, trainings))
         run(make_job(search, space, Path(folder)), watch, NeverStopped())

@@ -70,7 +70,7 @@ class PlainUsage(TyperCommand):
 def run_command(act: Callable[[Document], None], file: Path | None, answer: Answer | None = None) -> int:
     """Run a command and turn every failure into sentences on stderr and an exit code.
 
-    With an `answer`, which is told of a failure, everything that is printed meanwhile goes to standard error.
+    With an `answer`, which gets the failure, everything else that is printed goes to standard error.
     """
     with redirect_stdout(sys.stderr) if answer is not None else nullcontext():
         return _run(act, file, answer or Answer())

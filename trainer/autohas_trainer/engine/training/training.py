@@ -88,7 +88,7 @@ class Training:
         self.num_steps_done = self.num_steps_done if self.is_diverged else 0
 
     def rest(self) -> None:
-        """Free what the next step makes anew, the gradients, and after the last step what the optimizer keeps."""
+        """Free the gradients, which the next step computes again, and after the last step the optimizer's state."""
         if self._optimizer is not None:
             self._optimizer.zero_grad(set_to_none=True)
             if self.is_finished:
