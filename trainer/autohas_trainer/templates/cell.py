@@ -18,9 +18,9 @@ from typing import Final
 from torch import Tensor, nn
 
 from autohas_trainer.nn import ElasticBatchNorm2d, ElasticConv2d, ElasticLinear, OneOf, Repeat, Size
-from autohas_trainer.templates._base import Path, Shape
+from autohas_trainer.templates._base import Path
 from autohas_trainer.templates.dropout import Dropout
-from autohas_trainer.templates.layer_size import LayerSize, convolution, halve, linear, norm
+from autohas_trainer.templates.layer_size import LayerSize, conv_norm, convolution, halve, linear, norm
 from autohas_trainer.templates.module_template import AveragePool, Choices, ModuleTemplate
 from autohas_trainer.templates.step_cost import CELL_STEP
 
@@ -104,24 +104,19 @@ class Cell(ModuleTemplate):
     def layers(self, path: Path) -> Iterator[LayerSize]:
         """Yield stem, cells, the residual blocks between stages, and the head."""
         width, size = int(path["width"]), self.input_shape[1:]
-        yield from _conv_norm(self.input_shape[0], width, 3, size)
+        yield from conv_norm(self.input_shape[0], width, 3, size)
         kernels = [_KERNELS[path[f"edge_{source}_{target}"]] for source, target in _EDGES if path[f"edge_{source}_{target}"] in _KERNELS]
         for stage in (1, 2, 3):
             channels = width * 2 ** (stage - 1)
             if stage > 1:
                 size = halve(size)
-                yield from (*_conv_norm(channels // 2, channels, 3, size), *_conv_norm(channels, channels, 3, size))
+                yield from (*conv_norm(channels // 2, channels, 3, size), *conv_norm(channels, channels, 3, size))
                 yield convolution(channels // 2, channels, 1, math.prod(size))
             for kernel in kernels * int(path["cells"]):
-                yield from _conv_norm(channels, channels, kernel, size)
+                yield from conv_norm(channels, channels, kernel, size)
         yield norm(channels, math.prod(size))
         yield linear(channels, self.num_outputs)
 
 
 def _cells_of(width: Size, choices: Choices) -> Callable[[int], _Cell]:
     return lambda _: _Cell(width, choices)
-
-
-def _conv_norm(before: int, after: int, kernel: int, size: Shape) -> tuple[LayerSize, LayerSize]:
-    positions = math.prod(size)
-    return convolution(before, after, kernel, positions), norm(after, positions)

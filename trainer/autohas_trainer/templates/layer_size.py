@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from autohas_trainer.templates.step_cost import NetworkSize
 
-__all__ = ["LayerSize", "convolution", "halve", "linear", "network_size", "norm", "products"]
+__all__ = ["LayerSize", "conv_norm", "convolution", "halve", "linear", "network_size", "norm", "products"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,12 @@ def convolution(before: int, after: int, kernel: int, positions: int, *, groups:
 def norm(width: int, positions: int = 1) -> LayerSize:
     """A normalisation with a factor and a shift for each of `width` features."""
     return LayerSize(parameters=2 * width, outputs=width * positions)
+
+
+def conv_norm(before: int, after: int, kernel: int, size: tuple[int, ...], *, groups: int = 1) -> tuple[LayerSize, LayerSize]:
+    """A convolution whose output has this height and width, and its normalisation."""
+    positions = math.prod(size)
+    return convolution(before, after, kernel, positions, groups=groups), norm(after, positions)
 
 
 def products(rows: int, inner: int, columns: int) -> LayerSize:

@@ -10,7 +10,6 @@ Sources: Sandler et al. 2018, "MobileNetV2"; Tan & Le 2019, "EfficientNet".
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,11 +17,11 @@ from typing import Final
 
 from torch import Tensor, nn
 
-from autohas_trainer.nn import Choice, ElasticBatchNorm2d, ElasticConv2d, ElasticLinear, OneOf, Repeat, Size
-from autohas_trainer.templates._base import Path, Shape
+from autohas_trainer.nn import Choice, ElasticLinear, OneOf, Repeat, Size
+from autohas_trainer.templates._base import Path
 from autohas_trainer.templates.dropout import Dropout
-from autohas_trainer.templates.layer_size import LayerSize, convolution, halve, linear, norm
-from autohas_trainer.templates.module_template import AveragePool, Choices, ModuleTemplate, make_activation
+from autohas_trainer.templates.layer_size import LayerSize, conv_norm, halve, linear
+from autohas_trainer.templates.module_template import AveragePool, Choices, ConvNorm, ModuleTemplate, make_activation
 from autohas_trainer.templates.step_cost import MOBILENET_STEP
 
 __all__ = ["Mobilenet"]
@@ -41,13 +40,6 @@ _STEM, _HEAD = 4, 160
 """Channels of the first and of the last convolution, in units of `width`."""
 _SQUEEZE: Final = 4
 """Channels of a block's input over those between the two layers of squeeze-and-excitation."""
-_LARGE_IMAGE_PX: Final = 64
-
-
-def _conv_norm(before: Size | int, after: Size, kernel: Size | int, *, stride: int = 1, groups: Size | int = 1) -> nn.Sequential:
-    """Return a convolution and its normalisation."""
-    conv = ElasticConv2d(before, after, kernel, stride=stride, groups=groups, bias=False)
-    return nn.Sequential(OrderedDict(conv=conv, norm=ElasticBatchNorm2d(after)))
 
 
 class _SqueezeExcite(nn.Module):
@@ -72,14 +64,14 @@ class _Block(nn.Module):
         inner = before * choices["expansion"] if expands else before
         parts: dict[str, nn.Module] = {}
         if expands:
-            parts |= {"expand": _conv_norm(before, inner, 1), "expand_activation": make_activation(choices)}
-        parts |= {"depthwise": _conv_norm(inner, inner, kernel, stride=stride, groups=inner), "activation": make_activation(choices)}
+            parts |= {"expand": ConvNorm(before, inner, 1), "expand_activation": make_activation(choices)}
+        parts |= {"depthwise": ConvNorm(inner, inner, kernel, stride=stride, groups=inner), "activation": make_activation(choices)}
         parts["excite"] = OneOf(
             decision.name,
             {"no": nn.Identity, "yes": lambda: _SqueezeExcite(inner, before // _SQUEEZE, choices)},
             default=decision.default,
         )
-        parts["project"] = _conv_norm(inner, after, 1)
+        parts["project"] = ConvNorm(inner, after, 1)
         self.body = nn.Sequential(OrderedDict(parts))
         self.adds = adds
 
@@ -94,39 +86,35 @@ class Mobilenet(ModuleTemplate):
     name = "mobilenet"
     step_cost = MOBILENET_STEP
 
-    @property
-    def _is_large(self) -> bool:
-        return min(self.input_shape[1:]) >= _LARGE_IMAGE_PX
-
     def make(self, choices: Choices) -> nn.Module:
         """Return the network."""
         width = choices["width"]
-        stem = _conv_norm(self.input_shape[0], width * _STEM, 3, stride=2 if self._is_large else 1)
+        stem = ConvNorm(self.input_shape[0], width * _STEM, 3, stride=2 if self.is_large_image else 1)
         parts: dict[str, nn.Module] = {"stem": stem, "stem_activation": make_activation(choices)}
         for number in range(1, len(_STAGES) + 1):
             parts[f"stage{number}"] = _make_stage(number, choices)
-        parts |= {"last": _conv_norm(width * _STAGES[-1].channels, width * _HEAD, 1), "last_activation": make_activation(choices)}
+        parts |= {"last": ConvNorm(width * _STAGES[-1].channels, width * _HEAD, 1), "last_activation": make_activation(choices)}
         parts |= {"pool": AveragePool(), "dropout": Dropout(), "head": ElasticLinear(width * _HEAD, self.num_outputs)}
         return nn.Sequential(OrderedDict(parts))
 
     def layers(self, path: Path) -> Iterator[LayerSize]:
         """Yield stem, blocks, last convolution and head."""
         width, before, size = int(path["width"]), _STEM * int(path["width"]), self.input_shape[1:]
-        size = halve(size) if self._is_large else size
-        yield from _conv_norm_size(self.input_shape[0], before, 3, size)
+        size = halve(size) if self.is_large_image else size
+        yield from conv_norm(self.input_shape[0], before, 3, size)
         for number, stage in enumerate(_STAGES, start=1):
             kernel, after = int(path[f"stage{number}_kernel"]), stage.channels * width
             for block in range(int(path[f"stage{number}_depth"])):
                 inner = before * int(path["expansion"]) if number > 1 else before
                 if number > 1:
-                    yield from _conv_norm_size(before, inner, 1, size)
+                    yield from conv_norm(before, inner, 1, size)
                 size = halve(size) if stage.stride > 1 and block == 0 else size
-                yield from _conv_norm_size(inner, inner, kernel, size, groups=inner)
+                yield from conv_norm(inner, inner, kernel, size, groups=inner)
                 if path["squeeze_excite"] == "yes":
                     yield from (linear(inner, before // _SQUEEZE), linear(before // _SQUEEZE, inner))
-                yield from _conv_norm_size(inner, after, 1, size)
+                yield from conv_norm(inner, after, 1, size)
                 before = after
-        yield from _conv_norm_size(before, _HEAD * width, 1, size)
+        yield from conv_norm(before, _HEAD * width, 1, size)
         yield linear(_HEAD * width, self.num_outputs)
 
 
@@ -148,8 +136,3 @@ def _make_stage(number: int, choices: Choices) -> Repeat:
         )
 
     return Repeat(depth.name, make_block, choices=depth.choices, default=depth.default)
-
-
-def _conv_norm_size(before: int, after: int, kernel: int, size: Shape, *, groups: int = 1) -> tuple[LayerSize, LayerSize]:
-    positions = math.prod(size)
-    return convolution(before, after, kernel, positions, groups=groups), norm(after, positions)

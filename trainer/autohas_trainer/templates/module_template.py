@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from autohas_api.templates.table import TEMPLATES
-from autohas_trainer.nn import Choice, OneOf, Searchable
+from autohas_trainer.nn import Choice, ElasticBatchNorm2d, ElasticConv2d, OneOf, Searchable, Size
 from autohas_trainer.seeding import Key, stream
 from autohas_trainer.templates._base import Path, Shape
 from autohas_trainer.templates.layer_size import LayerSize, network_size
 from autohas_trainer.templates.step_cost import NetworkSize, StepCost
 
-__all__ = ["AveragePool", "Choices", "ModuleTemplate", "make_activation"]
+__all__ = ["AveragePool", "Choices", "ConvNorm", "ModuleTemplate", "make_activation"]
 
 Choices = Mapping[str, Choice]
 """Decision name → decision, as the modules of a network take it."""
@@ -28,6 +28,8 @@ _ACTIVATIONS: Final[Mapping[str, Callable[[], nn.Module]]] = {
     "silu": nn.SiLU,
     "hardswish": nn.Hardswish,
 }
+_LARGE_IMAGE_PX: Final = 64
+"""Height and width from which a stem halves the image."""
 _TABLE_DEVIATION: Final = 0.02
 """Of first weights that are looked up by an index. Source: GPT-2's code."""
 
@@ -49,6 +51,11 @@ class ModuleTemplate(Searchable):
         self.num_outputs = num_outputs
         super().__init__(self._make_network, input_shape, num_outputs, who=f"template {self.name}", initialise=self._initialise_leaves)
         self._decisions = TEMPLATES[self.name].decisions  # the same, with conditions that nesting does not show
+
+    @property
+    def is_large_image(self) -> bool:
+        """Whether an input is an image that the stem may halve."""
+        return min(self.input_shape[1:]) >= _LARGE_IMAGE_PX
 
     def make(self, choices: Choices) -> nn.Module:
         """Return the network whose sizes and branches follow from `choices`."""
@@ -90,6 +97,16 @@ class ModuleTemplate(Searchable):
         if name.endswith("table"):
             return _TABLE_DEVIATION
         return (1.0 if name.endswith("head.weight") else self.gain) / math.sqrt(fan_in)
+
+
+class ConvNorm(nn.Sequential):
+    """A convolution without a bias, and its normalisation."""
+
+    def __init__(self, before: Size | int, after: Size, kernel: Size | int, stride: int = 1, groups: Size | int = 1) -> None:
+        """Take the sizes of `ElasticConv2d`."""
+        super().__init__()
+        self.conv = ElasticConv2d(before, after, kernel, stride=stride, groups=groups, bias=False)
+        self.norm = ElasticBatchNorm2d(after)
 
 
 class AveragePool(nn.Module):

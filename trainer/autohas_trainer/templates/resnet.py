@@ -9,7 +9,6 @@ Source: He et al. 2016, "Deep Residual Learning for Image Recognition".
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Iterator
 from functools import partial
@@ -17,11 +16,11 @@ from typing import Final
 
 from torch import Tensor, nn
 
-from autohas_trainer.nn import Choice, ElasticBatchNorm2d, ElasticConv2d, ElasticLinear, OneOf, Repeat, Size
-from autohas_trainer.templates._base import Path, Shape
+from autohas_trainer.nn import Choice, ElasticLinear, OneOf, Repeat, Size
+from autohas_trainer.templates._base import Path
 from autohas_trainer.templates.dropout import Dropout
-from autohas_trainer.templates.layer_size import LayerSize, convolution, halve, linear, norm
-from autohas_trainer.templates.module_template import Choices, ModuleTemplate, make_activation
+from autohas_trainer.templates.layer_size import LayerSize, conv_norm, halve, linear
+from autohas_trainer.templates.module_template import Choices, ConvNorm, ModuleTemplate, make_activation
 from autohas_trainer.templates.step_cost import RESNET_STEP
 
 __all__ = ["Resnet"]
@@ -30,16 +29,6 @@ _STAGES: Final = (1, 2, 3, 4)
 _EXPANSIONS: Final = {"basic": 1, "bottleneck": 4}
 _KERNEL: Final = 3
 """Of the stages that do not decide on it."""
-_LARGE_IMAGE_PX: Final = 64
-
-
-class _ConvNorm(nn.Sequential):
-    """A convolution and its normalisation."""
-
-    def __init__(self, before: Size | int, after: Size, kernel: Size | int, stride: int = 1) -> None:
-        super().__init__()
-        self.conv = ElasticConv2d(before, after, kernel, stride=stride, bias=False)
-        self.norm = ElasticBatchNorm2d(after)
 
 
 class _Block(nn.Module):
@@ -51,12 +40,12 @@ class _Block(nn.Module):
         super().__init__()
         after = width * _EXPANSIONS[kind]
         if kind == "basic":
-            parts = [_ConvNorm(before, width, kernel, stride), make_activation(choices), _ConvNorm(width, after, kernel)]
+            parts = [ConvNorm(before, width, kernel, stride), make_activation(choices), ConvNorm(width, after, kernel)]
         else:
-            parts = [_ConvNorm(before, width, 1), make_activation(choices), _ConvNorm(width, width, kernel, stride)]
-            parts += [make_activation(choices), _ConvNorm(width, after, 1)]
+            parts = [ConvNorm(before, width, 1), make_activation(choices), ConvNorm(width, width, kernel, stride)]
+            parts += [make_activation(choices), ConvNorm(width, after, 1)]
         self.residual = nn.Sequential(*parts)
-        self.shortcut = _ConvNorm(before, after, 1, stride) if is_first and (stride > 1 or kind == "bottleneck") else nn.Identity()
+        self.shortcut = ConvNorm(before, after, 1, stride) if is_first and (stride > 1 or kind == "bottleneck") else nn.Identity()
         self.activation = make_activation(choices)
 
     def forward(self, features_BCHW: Tensor) -> Tensor:
@@ -99,15 +88,12 @@ class Resnet(ModuleTemplate):
     name = "resnet"
     step_cost = RESNET_STEP
 
-    @property
-    def _is_large(self) -> bool:
-        return min(self.input_shape[1:]) >= _LARGE_IMAGE_PX
-
     def make(self, choices: Choices) -> nn.Module:
         """Return the stem and the body of the kind that decision `block` names."""
         width, kind = choices["width"], choices["block"]
-        stem = [_ConvNorm(self.input_shape[0], width, 7 if self._is_large else 3, 2 if self._is_large else 1), make_activation(choices)]
-        if self._is_large:
+        kernel, stride = (7, 2) if self.is_large_image else (3, 1)
+        stem = [ConvNorm(self.input_shape[0], width, kernel, stride), make_activation(choices)]
+        if self.is_large_image:
             stem.append(nn.MaxPool2d(3, stride=2, padding=1))
         bodies = {name: partial(_Body, name, self.num_outputs, choices) for name in kind.choices}
         return nn.Sequential(OrderedDict(stem=nn.Sequential(*stem), body=OneOf(kind.name, bodies, default=kind.default)))
@@ -116,10 +102,10 @@ class Resnet(ModuleTemplate):
         """Yield stem, blocks and head; a strided layer gives ceil(size / stride)."""
         width, kind = int(path["width"]), path["block"]
         size = self.input_shape[1:]
-        if self._is_large:
+        if self.is_large_image:
             size = halve(size)
-        yield from _conv_norm(self.input_shape[0], width, 7 if self._is_large else 3, size)
-        if self._is_large:
+        yield from conv_norm(self.input_shape[0], width, 7 if self.is_large_image else 3, size)
+        if self.is_large_image:
             size = halve(size)
         before = width
         for stage in _STAGES:
@@ -128,16 +114,11 @@ class Resnet(ModuleTemplate):
             for block in range(int(path[f"stage{stage}_depth"])):
                 small = halve(size) if stage > 1 and block == 0 else size
                 if kind == "basic":
-                    yield from (*_conv_norm(before, inner, kernel, small), *_conv_norm(inner, after, kernel, small))
+                    yield from (*conv_norm(before, inner, kernel, small), *conv_norm(inner, after, kernel, small))
                 else:
-                    yield from (*_conv_norm(before, inner, 1, size), *_conv_norm(inner, inner, kernel, small))
-                    yield from _conv_norm(inner, after, 1, small)
+                    yield from (*conv_norm(before, inner, 1, size), *conv_norm(inner, inner, kernel, small))
+                    yield from conv_norm(inner, after, 1, small)
                 if block == 0 and (stage > 1 or kind == "bottleneck"):
-                    yield from _conv_norm(before, after, 1, small)
+                    yield from conv_norm(before, after, 1, small)
                 before, size = after, small
         yield linear(before, self.num_outputs)
-
-
-def _conv_norm(before: int, after: int, kernel: int, size: Shape) -> tuple[LayerSize, LayerSize]:
-    positions = math.prod(size)
-    return convolution(before, after, kernel, positions), norm(after, positions)
