@@ -117,7 +117,7 @@ def list_moments(search_task: SearchTask) -> list[Moment]:
     elif race is Race.SAMPLES:
         moments.append(Moment(stage=Stage.RACE, has_supernet=True))
     before = 0 if plan.trains_derived or race is Race.SAMPLES else 2
-    finished = before + (plan.num_repeats if before else max(0, plan.num_repeats))
+    finished = before + plan.num_repeats
     is_trained = plan.num_repeats > 0 or not before
     moments.append(Moment(stage=Stage.EVALUATE, finished=max(0, finished - 1) if is_trained else finished, working=int(is_trained)))
     return moments

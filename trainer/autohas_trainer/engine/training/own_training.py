@@ -21,9 +21,9 @@ from autohas_trainer.engine.candidate_faults import explain_default_failure
 from autohas_trainer.engine.training.comparison import Comparison, encode
 from autohas_trainer.engine.training.rule import rule_of
 from autohas_trainer.engine.training.search_task import SearchTask
-from autohas_trainer.engine.training.state_tree import join_tree, split_tree
+from autohas_trainer.engine.training.state_tree import copy_saved, join_tree, split_tree
 from autohas_trainer.engine.training.training import Training, network_key
-from autohas_trainer.errors import CandidateError, CheckpointError, ConfigurationError, DeviceError
+from autohas_trainer.errors import CandidateError, ConfigurationError, DeviceError
 from autohas_trainer.optim import standalone_optimizer
 from autohas_trainer.templates import Batch, OwnNetworks, OwnOptimizer
 
@@ -71,9 +71,7 @@ class OwnTraining(Training):
         self._values = dict(search_task.custom.values(self.configuration))
         key = network_key(search_task.seed, self.repeat)
         self._code = self._networks.create(key)
-        module = self._networks.build_with(self._code, self._given(), key).to(search_task.device)
-        if search_task.spec.trainer.has_channels_last:
-            module = module.to(memory_format=torch.channels_last)
+        module = self._place(self._networks.build_with(self._code, self._given(), key))
         make = getattr(self._code, "optimizer", None)
         self._has_own_optimizer = make is not None
         if make is None:
@@ -245,11 +243,7 @@ class OwnTraining(Training):
             return
         self.begin()
         targets = {f"network/{name}": tensor for name, tensor in self._network_tensors().items()} | {"losses": self._losses.losses}
-        for name, target in targets.items():
-            source = tensors.get(name)
-            if source is None or source.shape != target.shape:
-                raise CheckpointError(f"the checkpoint's training has no tensor {name} of shape {tuple(target.shape)}")
-            target.copy_(source)
+        copy_saved(targets, tensors)
         device = self._search_task.device
         placed = {name: tensor.to(device) if tensor.ndim else tensor for name, tensor in tensors.items()}  # step counts stay on the CPU
         cast("OwnOptimizer", self._optimizer).load_state_dict(join_tree(state["optimizer"], placed))

@@ -1,4 +1,4 @@
-"""A state dictionary of custom code as JSON and tensors, as a checkpoint keeps them, exactly. Pure."""
+"""What a training keeps in a checkpoint: custom code's state as JSON and tensors, exactly, and tensors copied back by name."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from autohas_trainer.errors import ConfigurationError
+from autohas_trainer.errors import CheckpointError, ConfigurationError
 
-__all__ = ["join_tree", "split_tree"]
+__all__ = ["copy_saved", "join_tree", "split_tree"]
 
 
 def split_tree(tree: Any, who: str, place: str = "") -> tuple[Any, dict[str, Tensor]]:  # noqa: ANN401 - any state of custom code
@@ -63,3 +63,16 @@ def join_tree(document: Any, tensors: Mapping[str, Tensor]) -> Any:  # noqa: ANN
         case _:
             items = [join_tree(item, tensors) for item in value]
             return items if kind == "list" else tuple(items)
+
+
+def copy_saved(targets: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
+    """Copy the tensors of a checkpoint into a training's own, by name.
+
+    Raises:
+        CheckpointError: A tensor is missing or has another shape.
+    """
+    for name, target in targets.items():
+        source = tensors.get(name)
+        if source is None or source.shape != target.shape:
+            raise CheckpointError(f"the checkpoint's training has no tensor {name} of shape {tuple(target.shape)}")
+        target.copy_(source)

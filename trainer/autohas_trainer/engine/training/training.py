@@ -27,8 +27,9 @@ from autohas_trainer.engine.training.loss_window import LENGTH, LossWindow, are_
 from autohas_trainer.engine.training.regularisation import Mixture, mix_by_key
 from autohas_trainer.engine.training.rule import rule_of, schedule_of
 from autohas_trainer.engine.training.search_task import SearchTask
+from autohas_trainer.engine.training.state_tree import copy_saved
 from autohas_trainer.engine.training.weight_average import WeightAverage, recalibrate, steps_of_recalibration
-from autohas_trainer.errors import CandidateError, CheckpointError, DeviceError
+from autohas_trainer.errors import CandidateError, DeviceError
 from autohas_trainer.optim import keep_gradients, load_optimizer, optimizer_tensors, set_rate, standalone_optimizer
 from autohas_trainer.seeding import Key, stream
 from autohas_trainer.space.objective import normalise_quality
@@ -77,15 +78,19 @@ class Training:
     def _build(self) -> None:
         search_task = self._search_task
         key = network_key(search_task.seed, self.repeat)
-        module = search_task.template.build(search_task.built_from(self.configuration), key).to(search_task.device)
-        if search_task.spec.trainer.has_channels_last:
-            module = module.to(memory_format=torch.channels_last)
+        module = self._place(search_task.template.build(search_task.built_from(self.configuration), key))
         self._hold(module, standalone_optimizer(module, rule_of(self.recipe, self.recipe.learning_rate)))
+
+    def _place(self, module: nn.Module) -> nn.Module:
+        """Put a network where the search runs, in the layout of spec.trainer.compute."""
+        module = module.to(self._search_task.device)
+        return module.to(memory_format=torch.channels_last) if self._search_task.spec.trainer.has_channels_last else module
 
     def release(self) -> None:
         """Free the network and all that belongs to it; one that is not out is then at step 0, and can repeat its steps bit for bit."""
         self._hold(nn.Module(), None)
-        self.num_steps_done = self.num_steps_done if self.is_diverged else 0
+        if not self.is_diverged:
+            self.num_steps_done = 0
 
     def rest(self) -> None:
         """Free the gradients, which the next step computes again, and after the last step the optimizer's state."""
@@ -379,12 +384,7 @@ class Training:
         if not any(name.startswith("average/") for name in tensors):
             self._average.drop()
         targets |= {f"average/{name}": tensor for name, tensor in self._average.tensors.items()} | {"losses": self._losses.losses}
-        for name, target in targets.items():
-            source = tensors.get(name)
-            if source is None or source.shape != target.shape:
-                message = f"the checkpoint's training has no tensor {name} of shape {tuple(target.shape)}"
-                raise CheckpointError(message)
-            target.copy_(source)
+        copy_saved(targets, tensors)
         load_optimizer(self._optimizer, self._parameters, tensors)
 
 
