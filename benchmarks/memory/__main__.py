@@ -1,7 +1,8 @@
 """`python -m benchmarks.memory`: the peak memory of a search with 34 lanes of a 25 M-parameter model, next to what `--dry-run` predicts.
 
-Each strategy runs in a process of its own, whose peak of resident memory Linux keeps. The prediction is that of `engine.memory_plan` plus
-the memory of the process with its data before the search. Few steps: the memory does not depend on their number.
+Each strategy runs in a process of its own; the peak is the largest of its stages' peaks of resident memory.
+The prediction is that of `engine.memory_plan` plus the memory of the process with its data before the search. Few steps: the memory does
+not depend on their number.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from benchmarks.provenance import provenance
 from autohas_api.accept.acceptance import accept
 from autohas_api.budget.steps_per_stage import plan_stages
 from autohas_trainer.cli.memory import measure_activations
+from autohas_trainer.engine.accounting.usage import read_peaks, reset_peaks
 from autohas_trainer.engine.memory_plan import measure_network, plan_memory
 from autohas_trainer.engine.search import run
 from autohas_trainer.engine.training.search_task import SearchTask
@@ -99,28 +101,22 @@ def _search(strategy: str) -> dict[str, Any]:
     default = search_task.space.default
     network = measure_network(search_task, default)
     plan = plan_memory(search_task, replace(network, activations=measure_activations(search_task, default, network)))
-    before, watch = _read_status("VmRSS"), _Watch()
-    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the kernel resets the peak
+    reset_peaks()
+    before, watch = read_peaks()["process"], _Watch()
     with tempfile.TemporaryDirectory() as folder:
         search, space = accept(_document(strategy, trainings))
-        run(make_job(search, space, Path(folder)), watch, NeverStopped())
+        outcome = run(make_job(search, space, Path(folder)), watch, NeverStopped())
     return {
         "lanes": search_task.plan.num_lanes,
         "parameters": search_task.num_parameters(default),
         "moment": plan.moment.text,
         "before": before,
         "predicted": before + plan.peak,
-        "peak": _read_status("VmHWM"),
+        "peak": max(use.peak_memory["process"] for use in outcome.use_by_stage.values()),
         "all": before + search_task.plan.num_lanes * network.waiting,
         "checkpoint": watch.largest_checkpoint,
         "predicted checkpoint": plan.checkpoint,
     }
-
-
-def _read_status(name: str) -> int:
-    """A number of bytes from Linux's status of this process."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return int(next(line for line in lines if line.startswith(f"{name}:")).split()[1]) * 1024
 
 
 def _report(figures: dict[str, dict[str, Any]]) -> Iterator[str]:

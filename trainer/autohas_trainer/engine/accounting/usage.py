@@ -16,7 +16,7 @@ import torch
 from autohas_api.wire.messages import Stage
 from autohas_trainer.events import StageUse, StepUse
 
-__all__ = ["Usage"]
+__all__ = ["Usage", "read_peaks", "reset_peaks"]
 
 _STATUS: Final = Path("/proc/self/status")
 _CLEAR_REFS: Final = Path("/proc/self/clear_refs")
@@ -44,10 +44,10 @@ class Usage:
     def observe_memory(self, stage: Stage, *, ends: bool = False) -> None:
         """Read the peak of the memory since the last stage ended; at the end of a stage the next one starts from what is in use then."""
         peaks = self._peaks.setdefault(stage, {})
-        for kind, peak in _read_peaks().items():
+        for kind, peak in read_peaks().items():
             peaks[kind] = max(peak, peaks.get(kind, 0))
         if ends:
-            _reset_peaks()
+            reset_peaks()
 
     def by_stage(self) -> dict[str, StageUse]:
         """What each stage used so far."""
@@ -74,7 +74,7 @@ class Usage:
         self._peaks = {stage: dict(use.peak_memory) for stage, use in uses.items() if use.peak_memory}
 
 
-def _read_peaks() -> dict[str, int]:
+def read_peaks() -> dict[str, int]:
     """Return the peak of the resident memory where Linux says it, and that of the GPU."""
     peaks = {}
     with suppress(OSError, StopIteration):  # no Linux
@@ -85,7 +85,7 @@ def _read_peaks() -> dict[str, int]:
     return peaks
 
 
-def _reset_peaks() -> None:
+def reset_peaks() -> None:
     """Let the peaks start from what is in use now; where that is not allowed, the peak of the process stays that of its life."""
     with suppress(OSError):
         _CLEAR_REFS.write_text(_RESET_PEAK, encoding="ascii")
