@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from autohas_trainer.data.arguments import refuse_unknown_arguments
 from autohas_trainer.data.examples.reading_processes import ReadingProcesses
 from autohas_trainer.data.held_out import with_held_out_test
 from autohas_trainer.data.images.image_file import Bytes, ImageOptions, ImageReader
@@ -17,7 +18,6 @@ from autohas_trainer.data.images.image_reader import BatchReader
 from autohas_trainer.data.images.per_batch import ImageSource
 from autohas_trainer.data.images.reading import AS_FITS, WHITE_LEVEL, ImageReading
 from autohas_trainer.data.raw import RawData
-from autohas_trainer.errors import ConfigurationError
 
 __all__ = ["image_folder"]
 
@@ -37,10 +37,7 @@ class _Options:
     @classmethod
     def read(cls, arguments: Mapping[str, str]) -> _Options:
         """Read arguments that acceptance has passed."""
-        unknown = sorted(arguments.keys() - set(_ARGUMENTS))
-        if unknown:
-            message = f"task.data.arguments.{unknown[0]} is unknown to image-folder; it takes {', '.join(_ARGUMENTS)}"
-            raise ConfigurationError(message)
+        refuse_unknown_arguments(arguments, _ARGUMENTS, "image-folder")
         size = arguments.get("size")
         height, _, width = (size or "").partition("x")
         image = ImageOptions(

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from autohas_api.base.objective_metrics import TaskKind
+from autohas_trainer.data.arguments import refuse_unknown_arguments
 from autohas_trainer.data.files.paths import relative_to
 from autohas_trainer.data.held_out import with_held_out_test
 from autohas_trainer.data.raw import Floats, RawData
@@ -128,10 +129,7 @@ class TableOptions:
     @classmethod
     def read(cls, arguments: Mapping[str, str], known: Sequence[str], source: str) -> TableOptions:
         """Read arguments that acceptance has passed; entry points and tests may hand over others."""
-        unknown = sorted(arguments.keys() - set(known))
-        if unknown:
-            message = f"task.data.arguments.{unknown[0]} is unknown to {source}; it takes {', '.join(known)}"
-            raise ConfigurationError(message)
+        refuse_unknown_arguments(arguments, known, source)
         if not arguments.get("target"):
             message = "task.data.arguments.target is missing: it names the column that is to be learned"
             raise ConfigurationError(message)

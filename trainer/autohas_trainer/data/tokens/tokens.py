@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from autohas_trainer.data.arguments import refuse_unknown_arguments
 from autohas_trainer.data.files.paths import relative_to
 from autohas_trainer.data.raw import RawData
 from autohas_trainer.data.targets import NextTokens
@@ -108,15 +109,12 @@ def text_data(  # noqa: PLR0913 - what an array of tokens is
 
 
 def check_arguments(arguments: Mapping[str, str], known: tuple[str, ...], source: str) -> None:
-    """Refuse arguments that acceptance would have refused; entry points and tests may hand over others.
+    """Refuse arguments that acceptance would have refused.
 
     Raises:
         ConfigurationError: One is unknown, or a required one is missing.
     """
-    unknown = sorted(arguments.keys() - set(known))
-    if unknown:
-        message = f"task.data.arguments.{unknown[0]} is unknown to {source}; it takes {', '.join(known)}"
-        raise ConfigurationError(message)
+    refuse_unknown_arguments(arguments, known, source)
     missing = [name for name in ("length", "vocabulary") if name in known and name not in arguments]
     if missing:
         message = f"task.data.arguments.{missing[0]} is missing; {source} needs it"
