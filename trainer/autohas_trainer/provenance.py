@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from autohas_api.base.digest import sha256
 
-__all__ = ["DataIdentity", "Environment", "code_digests", "digest_array"]
+__all__ = ["DataIdentity", "Environment", "code_digests", "digest_array", "digest_bytes", "digest_file"]
 
 _CPU_INFO: Final = Path("/proc/cpuinfo")
 _DIGESTED_ROWS: Final = 4096
@@ -122,6 +122,17 @@ class Environment:
                 " are compared all the same; restore the code, or start in a new folder"
             )
         return sentences
+
+
+def digest_bytes(content: bytes) -> str:
+    """Return `sha256:` and the digest of the content of a file."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def digest_file(path: Path) -> str:
+    """Return the same of a file that may be large."""
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def digest_array(array: npt.NDArray[Any], convert: Callable[[npt.NDArray[Any]], npt.NDArray[Any]] | None = None) -> str:

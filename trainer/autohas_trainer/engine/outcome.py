@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import statistics
 from pathlib import Path
@@ -20,6 +19,7 @@ from autohas_trainer.engine.stages import EvaluateStage
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.events import Identity, Outcome
+from autohas_trainer.provenance import digest_bytes, digest_file
 
 __all__ = ["MODEL_FILE", "build_outcome", "save_model", "save_preprocessing"]
 
@@ -98,7 +98,7 @@ def save_preprocessing(search_task: SearchTask, folder: Path) -> str:
     text = json.dumps(search_task.splits.preprocessing, indent=1, ensure_ascii=False, allow_nan=False)
     content = text.encode("utf-8") + b"\n"
     write_atomically(folder / PREPROCESSING_FILE, content)
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+    return digest_bytes(content)
 
 
 def save_model(training: Training, path: Path) -> str:
@@ -109,7 +109,6 @@ def save_model(training: Training, path: Path) -> str:
     """
     with replace_file(path) as temporary:
         write_tensors(training.model_tensors(), temporary)
-        with temporary.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = digest_file(temporary)
         temporary.chmod(0o644)  # safetensors makes it private; every process that can read the claim may read the model
-    return f"sha256:{digest}"
+    return digest

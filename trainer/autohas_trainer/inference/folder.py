@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import random
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -23,6 +18,8 @@ from autohas_trainer.config_yaml import read_config
 from autohas_trainer.data.preprocessing import PREPROCESSING_FILE, read_preprocessing
 from autohas_trainer.errors import ConfigurationError, DataError
 from autohas_trainer.inference.trained_model import TrainedModel
+from autohas_trainer.provenance import digest_file
+from autohas_trainer.seeding import seeded_block
 from autohas_trainer.space.recipe import path_of
 from autohas_trainer.templates import build_custom, build_template, whole_path
 
@@ -66,7 +63,7 @@ def _build_network(search: Search, space: Space, prepared: Mapping[str, Any]) ->
         template = build_template(model.template, shape, num_outputs)
         return template.build(whole_path(template.decisions, path_of(space, space.default)), ("load",))
     assert model.entrypoint is not None  # noqa: S101 - the contract's rule: exactly one of both
-    with _preserve_generators():
+    with seeded_block("load"):  # own models draw from the global generators
         template = build_custom(model.entrypoint, model.arguments, shape, num_outputs)
         path = whole_path(template.decisions, path_of(space, space.default))
         return template.build({**path, **_own_values(space)}, ("load",))
@@ -78,18 +75,6 @@ def _own_values(space: Space) -> dict[str, str]:
     return {d.name: value for d, value in pairs if d.role is not Role.ARCHITECTURE and d.name not in KNOWN}
 
 
-@contextmanager
-def _preserve_generators() -> Iterator[None]:
-    """Leave the global generators as they were: own models are built after they were seeded."""
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - own code draws from it
-    with torch.random.fork_rng(devices=[]):
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)  # noqa: NPY002 - as above
-
-
 def _load_weights(network: nn.Module, folder: Path) -> None:
     """Copy model.safetensors into the network.
 
@@ -98,8 +83,7 @@ def _load_weights(network: nn.Module, folder: Path) -> None:
     """
     path = folder / MODEL_FILE
     expected = read_mapping(folder / CONFIG_FILE).get("modelDigest")
-    with path.open("rb") as file:
-        digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    digest = digest_file(path)
     if expected is not None and digest != expected:
         message = f"{path} is not the model of {CONFIG_FILE}: its digest is {digest}, modelDigest is {expected}; copy the folder again"
         raise DataError(message)

@@ -5,7 +5,6 @@ A process that continues the search compares them: other decisions mean other ca
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Final
@@ -13,6 +12,7 @@ from typing import Final
 from autohas_api.space.decisions import Space
 from autohas_trainer.atomic_file import write_atomically
 from autohas_trainer.errors import CheckpointError
+from autohas_trainer.provenance import digest_bytes
 
 __all__ = ["SPACE_FILE", "keep_space"]
 
@@ -49,4 +49,4 @@ def keep_space(workdir: Path, space: Space) -> str:
             f" ({', '.join(names[:3]) or 'another order'}); restore the code and resume, or start in a new folder"
         )
         raise CheckpointError(message)
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+    return digest_bytes(content)
