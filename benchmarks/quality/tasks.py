@@ -80,6 +80,10 @@ def _digits(name: str, steps: int, seconds: float, **more: Any) -> Task:
     return Task(name=name, data="digits", template="conv-small", metric="accuracy", steps=steps, seconds=seconds, **more)
 
 
+def _fashion(name: str, steps: int, seconds: float, **more: Any) -> Task:
+    return Task(name=name, data="fashion", template="conv-small", metric="accuracy", steps=steps, seconds=seconds, **more)
+
+
 def _protein(name: str, steps: int, seconds: float, **more: Any) -> Task:
     return Task(name=name, data="protein", template="mlp-small", metric="rmse", steps=steps, seconds=seconds, **more)
 
@@ -90,7 +94,8 @@ TASKS: Final = {
         _digits("digits", 300, 4.0),
         _digits("digits-long", 1800, 22.0, is_plateau=True),
         _digits("digits-price", 300, 4.0, cost={"metric": "parameters", "target": "10000", "weight": "-0.1"}),
-        Task(name="fashion", data="fashion", template="conv-small", metric="accuracy", steps=600, seconds=14.0),
+        _fashion("fashion", 600, 14.0),
+        _fashion("fashion-long", 2400, 56.0, is_plateau=True),
         _protein("protein", 800, 0.8),
         _protein("protein-long", 6400, 6.5, is_plateau=True),
         _protein("protein-price", 800, 0.8, cost={"metric": "parameters", "target": "3000", "weight": "-0.1"}),

@@ -171,7 +171,7 @@ def test_every_panel_of_both_dashboards_has_data(watched: Watched) -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)
         Path(folder, "panels.json").write_text(json.dumps({"start": watched.start_s, "end": watched.end_s, "panels": kept}))
     assert set(watched.dashboards) == {"autohas-search.json", "autohas-fleet.json"}
-    assert [str(query) for query, series in answers.items() if not has_data(series)] == []
+    assert [str(query) for query, series in answers.items() if not has_data(series) and query.expr not in WITHOUT_DATA] == []
     asked = {part: str(query) for query in answers for part in parts(query.expr)}
     empty = {part: query for part, query in asked.items() if not has_data(watched.asked(part))}
     assert sorted(empty) == sorted(WITHOUT_DATA), list(empty.values())
