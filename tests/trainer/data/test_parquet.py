@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
+import re
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,6 +18,8 @@ import torch
 
 from autohas_api.base.objective_metrics import TaskKind
 from autohas_trainer.data import Splits, load
+from autohas_trainer.data.arrow.arrow_file import read_arrow_table
+from autohas_trainer.data.arrow.parquet import parquet
 from autohas_trainer.errors import ConfigurationError, DataError
 
 COLUMNS: dict[str, list[Any]] = {
@@ -52,15 +59,33 @@ def write_shards(folder: Path) -> None:
 
 
 def write_saved_dataset(folder: Path) -> None:
-    for index in range(2):
-        write_stream(table().slice(20 * index, 20), folder / "train" / f"data-0000{index}-of-00002.arrow")
-    (folder / "train" / "dataset_info.json").write_text("{}")
+    """A dataset without splits, with the cache of a `map` next to its files, as datasets' `save_to_disk` leaves them."""
+    folder.mkdir(exist_ok=True)
+    names = [f"data-0000{index}-of-00002.arrow" for index in range(2)]
+    for index, name in enumerate(names):
+        write_stream(table().slice(20 * index, 20), folder / name)
+    write_stream(pa.table({"other": [1]}), folder / "cache-1fb0a5c5c3d6.arrow")
+    state = {"_data_files": [{"filename": name} for name in names], "_indices_data_files": None, "_split": "train"}
+    (folder / "state.json").write_text(json.dumps(state))
+    (folder / "dataset_info.json").write_text("{}")
+
+
+def write_saved_splits(folder: Path) -> None:
+    write_saved_dataset(folder / "train")
+    (folder / "dataset_dict.json").write_text('{"splits": ["train"]}')
+
+
+def write_row_groups(folder: Path) -> None:
+    """Three groups of rows, of which each has words of its own."""
+    pq.write_table(table(), folder / "train.parquet", row_group_size=15)
 
 
 LAYOUTS: dict[str, Callable[[Path], None]] = {
     "one file": lambda folder: pq.write_table(table(), folder / "train.parquet"),
     "shards": write_shards,
+    "groups of rows": write_row_groups,
     "a saved dataset": write_saved_dataset,
+    "saved splits": write_saved_splits,
     "shards only": lambda folder: write_stream(table(), folder / "data-00000-of-00001.arrow"),
     "Feather": lambda folder: write_feather(table(), folder / "train.arrow"),
 }
@@ -80,6 +105,126 @@ def test_every_layout_gives_the_numbers_of_a_csv(layout: str, tmp_path: Path) ->
 
     assert made.identity == expected.identity
     assert made.summary == expected.summary
+
+
+@pytest.mark.parametrize("roles", [{"group": "count"}, {"group": "house"}, {"order": "count"}, {"order": "day"}, {"categorical": "count"}])
+def test_roles_of_columns_are_those_of_a_csv(roles: dict[str, Any], tmp_path: Path) -> None:
+    """Groups, order and words of numbers, words and dates: the same split as for the same rows as text."""
+    days = [dt.date(2024, 1, 1) + dt.timedelta(days=7 * index % 40) for index in range(40)]
+    columns = {**COLUMNS, "day": days, "house": [f"h{index * 7 % 19}" for index in range(40)]}
+    rows = "\n".join(",".join(map(str, row)) for row in zip(*columns.values(), strict=True))
+    (tmp_path / "t.csv").write_text(f"{','.join(columns)}\n{rows}\n")
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    for name in ("held.csv", "held.parquet"):
+        (tmp_path / name).write_bytes((tmp_path / name.replace("held", "t")).read_bytes())
+    others: dict[str, Any] = {"ignore": ",".join(sorted({"day", "house"} - set(roles.values())))}
+    others |= {"numeric": ""} if "count" in roles.values() else {}
+
+    made = read(tmp_path / "t.parquet", testFile="held.parquet", **roles, **others)
+    expected = read(tmp_path / "t.csv", "csv", testFile="held.csv", **roles, **others)
+
+    assert made.identity == expected.identity
+    assert made.preprocessing == expected.preprocessing
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("number", list(range(5, 45))),
+        ("day", [20240101 + 100 * (index % 12) + index // 12 for index in range(40)]),
+        ("user_id", [index * index for index in range(40)]),
+        ("code", [2**53 + 1 + 2 * index * index for index in range(40)]),
+        ("far", [1e30 if index == 7 else 0.5 * index for index in range(40)]),
+        ("note", [f"word {index}" for index in range(40)]),
+        ("size", [1e200 if index == 7 else 0.5 * index for index in range(40)]),
+    ],
+)
+def test_doubts_are_those_of_a_csv(name: str, values: list[Any], tmp_path: Path) -> None:
+    """The same sentence about the same rows, but for where they are."""
+    rows = "\n".join(f"{value},{label}" for value, label in zip(values, COLUMNS["label"], strict=True))
+    (tmp_path / "t.csv").write_text(f"{name},label\n{rows}\n")
+    pq.write_table(pa.table({name: values, "label": COLUMNS["label"]}), tmp_path / "t.parquet")
+
+    sentences = []
+    for reader in ("csv", "parquet"):
+        with pytest.raises(DataError) as caught:
+            read(tmp_path / f"t.{reader}", reader, numeric="")
+        sentences.append(re.sub(r"t\.(csv, line|parquet, row) \d+|t\.(csv|parquet)", "t", str(caught.value)))
+
+    assert sentences[0] == sentences[1]
+
+
+def test_missing_values_are_named_or_become_the_mean(tmp_path: Path) -> None:
+    """A null and NaN, in a number, an integer, a word and the target."""
+    for name, values in {
+        "size": [0.5, float("nan"), *[1.5] * 38],
+        "count": [1, None, *range(38)],
+        "city": ["a", None, *["b"] * 38],
+    }.items():
+        pq.write_table(table(**{name: values}), tmp_path / "t.parquet")
+        with pytest.raises(DataError, match=rf"t\.parquet, row 2: column {name} has no value \(''\); fill it in"):
+            read(tmp_path / "t.parquet")
+        assert read(tmp_path / "t.parquet", missing="impute").num_test == 8
+    pq.write_table(table(label=[*COLUMNS["label"][:-1], None]), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"t\.parquet, row 40: column label has no value \(''\); remove the row"):
+        read(tmp_path / "t.parquet")
+
+
+def test_shards_of_different_types_are_one_column(tmp_path: Path) -> None:
+    """Integers and floats are numbers; numbers and words are a mixture, whose first word is named."""
+    write_shards(tmp_path)
+    second = tmp_path / "data" / "train-00001-of-00002.parquet"
+    pq.write_table(table(size=list(range(40)), count=[str(value) for value in COLUMNS["count"]]).slice(20, 20), second)
+    assert any(line.startswith("size: number from 0.333333 to 39") for line in read(tmp_path).summary)
+
+    pq.write_table(table(count=["many"] * 40).slice(20, 20), second)
+    with pytest.raises(DataError, match=r"train-00001-of-00002\.parquet, row 1: 'many' in column count is no number, 20 others are"):
+        read(tmp_path)
+
+
+def test_a_table_takes_little_more_memory_than_its_columns(tmp_path: Path) -> None:
+    """No object per cell: a Python string alone takes 49 bytes, a cell here 4 or 8. Arrow's own memory is not counted, it is the file's."""
+    number = 100_000
+    values = np.random.default_rng(0).standard_normal(number)
+    words = np.array(["red", "green", "blue"])[np.arange(number) % 3]
+    columns = {"a": values, "b": values.astype(np.float32), "c": np.arange(number) * 7 % 1001, "w": words, "label": values}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    read_arrow_table([tmp_path / "t.parquet"])  # imports take memory too
+
+    tracemalloc.start()
+    try:
+        made = read_arrow_table([tmp_path / "t.parquet"])
+        read_kept, read_peak = tracemalloc.get_traced_memory()
+        raw = parquet(tmp_path / "t.parquet", {"target": "label"}, TaskKind.REGRESSION)
+        _, whole_peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert made.columns["w"][4] == "green"
+    assert read_kept < 8 * number  # the codes of the words, as 32-bit integers
+    assert read_peak < 32 * number
+    assert raw.inputs.shape == (80_000, 6)
+    assert whole_peak < 32 * number + 5 * 8 * 6 * number  # some copies of the inputs as float64
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("{", r"state\.json cannot be read \(JSONDecodeError: .*\); save the dataset again with save_to_disk"),
+        ('{"_data_files": [{"filename": "gone.arrow"}]}', r"gone\.arrow is missing, and .*state\.json names it; copy the folder again"),
+        (
+            '{"_data_files": [{"filename": "data-00000-of-00002.arrow"}], "_indices_data_files": [{"filename": "indices.arrow"}]}',
+            r"state\.json names a choice of rows that is kept apart from the data; call flatten_indices\(\) before save_to_disk",
+        ),
+    ],
+)
+def test_a_saved_dataset_that_is_not_whole_is_refused(state: str, words: str, tmp_path: Path) -> None:
+    """The state of a saved dataset says which files belong to it."""
+    write_saved_dataset(tmp_path)
+    (tmp_path / "state.json").write_text(state)
+
+    with pytest.raises(DataError, match=words):
+        read(tmp_path)
 
 
 def test_types_that_a_csv_has_not_become_cells(tmp_path: Path) -> None:

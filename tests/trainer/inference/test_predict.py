@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -98,6 +100,13 @@ def typed_columns(count: int, seed: int) -> dict[str, list[Any]]:
     }
 
 
+def parquet_file(data: Path) -> Path:
+    """The rows of test.csv as numbers and words, with a column that the model does not read and cannot."""
+    path = data / "test.parquet"
+    pq.write_table(pa.table(typed_columns(200, 2) | {"nested": [[1, 2]] * 200}), path)
+    return path
+
+
 def root_mean_square(answers: Any, truth: list[str]) -> float:
     return float(np.sqrt(np.mean(np.square(answers - np.array(truth, dtype=float)))))
 
@@ -107,12 +116,13 @@ def root_mean_square(answers: Any, truth: list[str]) -> float:
     [
         lambda data: data / "test.csv",
         lambda data: str(data / "test.csv"),
+        parquet_file,
         lambda _: typed_columns(200, 2),
         lambda _: {name: np.array(values) for name, values in typed_columns(200, 2).items()},
         lambda _: pd.DataFrame(typed_columns(200, 2)),
         lambda _: pd.DataFrame(typed_columns(200, 2)).astype({"side": "category", "size": "Float64"}),
     ],
-    ids=["path", "text", "lists", "arrays", "frame", "nullable-frame"],
+    ids=["path", "text", "parquet", "lists", "arrays", "frame", "nullable-frame"],
 )
 def test_every_form_of_a_table_reaches_the_test_score_in_the_targets_unit(
     form: Callable[[Path], Any], houses: tuple[TrainedModel, Path, float]
@@ -164,7 +174,9 @@ def test_a_wrong_column_is_refused_with_its_place(change: dict[str, Any], senten
 @pytest.mark.parametrize("value", [7, [[1.0, 2.0]]])
 def test_what_is_no_table_is_refused(value: Any, houses: tuple[TrainedModel, Path, float]) -> None:
     """A number, a list of rows."""
-    with pytest.raises(DataError, match="a table must be the path of a CSV file, a mapping from column to values, or a data frame, not a "):
+    with pytest.raises(
+        DataError, match="a table must be the path of a CSV or Parquet file, a mapping from column to values, or a data frame"
+    ):
         houses[0].predict(value)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autohas_trainer.data.tables.columns import Categorical, Column, Numeric
+from autohas_trainer.data.tables.columns import Categorical, Column, Numeric, encode_columns
 from autohas_trainer.data.tables.table import check_missing
 from autohas_trainer.data.tables.table_file import Table
 from autohas_trainer.errors import DataError
@@ -75,11 +75,13 @@ class _TableEncoder:
             raise DataError(message)
         if self._refuses_missing:
             check_missing(table, self._columns, "fill it in: the training data had a value in every row")
-        encoded = [column.encode(table) for column in self._columns]
-        for column, values in zip(self._columns, encoded, strict=True):
+        encoded, start = encode_columns(table, self._columns), 0
+        for column in self._columns:
+            end = start + len(column.scaled)
             if isinstance(column, Categorical):
-                _warn_of_new_words(column, table, values.any(axis=1))
-        return torch.from_numpy(np.concatenate(encoded, axis=1))
+                _warn_of_new_words(column, table, encoded[:, start:end].any(axis=1))
+            start = end
+        return torch.from_numpy(encoded)
 
 
 def _column_of(record: Mapping[str, Any]) -> Column:

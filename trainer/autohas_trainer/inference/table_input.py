@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from autohas_trainer.data.arrow.arrow_file import ARROW_SUFFIXES, read_arrow_table
 from autohas_trainer.data.spellings import number
+from autohas_trainer.data.tables.cells import match_spelling
 from autohas_trainer.data.tables.columns import Categorical, Column
 from autohas_trainer.data.tables.table_file import Table, read_table
 from autohas_trainer.errors import DataError
@@ -31,12 +33,14 @@ class _MemoryTable(Table):
 
 
 def as_table(value: Any, columns: Sequence[Column], *, delimiter: str, has_header: bool) -> Table:  # noqa: ANN401 - whatever the user has
-    """Return a CSV file, a mapping of columns or a data frame as a table of text; only `columns` are read of the latter two.
+    """Return a CSV, Parquet or Arrow file, a mapping of columns or a data frame as a table; of all but a CSV only `columns` are read.
 
     Raises:
         DataError: It is none of these, or its columns have different lengths; names the column.
     """
     if isinstance(value, str | os.PathLike):
+        if Path(value).suffix in ARROW_SUFFIXES:
+            return _read_arrow(Path(value), columns)
         return read_table(Path(value), delimiter, has_header=has_header)
     if isinstance(value, Mapping):
         names = [str(name) for name in value]
@@ -44,7 +48,10 @@ def as_table(value: Any, columns: Sequence[Column], *, delimiter: str, has_heade
     elif hasattr(value, "__dataframe__"):
         names, values = read_data_frame(value, [column.name for column in columns])
     else:
-        message = f"a table must be the path of a CSV file, a mapping from column to values, or a data frame, not a {type(value).__name__}"
+        message = (
+            "a table must be the path of a CSV or Parquet file, a mapping from column to values, or a data frame, not a"
+            f" {type(value).__name__}"
+        )
         raise DataError(message)
     lengths = {name: len(cells) for name, cells in values.items()}
     for name, length in lengths.items():
@@ -56,6 +63,14 @@ def as_table(value: Any, columns: Sequence[Column], *, delimiter: str, has_heade
     texts = {name: tuple(_text(cell, words[name]) for cell in cells) for name, cells in values.items()}
     rows = range(next(iter(lengths.values()), 0))
     return _MemoryTable(path=Path("the table"), header=tuple(names), columns=texts, lines=tuple(rows))
+
+
+def _read_arrow(path: Path, columns: Sequence[Column]) -> Table:
+    """Return a Parquet or Arrow file, with words as training spelled them."""
+    table = read_arrow_table([path], only={column.name for column in columns})
+    words = {column.name: column.categories for column in columns if isinstance(column, Categorical)}
+    cells = {name: match_spelling(given, words[name]) if name in words else given for name, given in table.columns.items()}
+    return replace(table, columns=cells)
 
 
 def _cells(name: str, cells: Any) -> list[Any]:  # noqa: ANN401 - whatever the user has

@@ -97,9 +97,9 @@ class TrainedModel(nn.Module):
         """Return raw examples as inputs (N, C, ...), read as the training data were.
 
         Args:
-            examples: A table: the path of a CSV file, a mapping from column to values, or anything with `__dataframe__`. Images: paths,
-                Pillow images or uint8 arrays (H, W) or (H, W, C), as a list or one array. Texts: a list of strings, of which the last
-                tokens are read. Own data: an array (N, ...).
+            examples: A table: the path of a CSV, Parquet or Arrow file, a mapping from column to values, or anything with
+                `__dataframe__`. Images: paths, Pillow images or uint8 arrays (H, W) or (H, W, C), as a list or one array. Texts: a list of
+                strings, of which the last tokens are read. Own data: an array (N, ...).
 
         Raises:
             DataError: An example is not as in training; names column and row, or the image.

@@ -1,63 +1,56 @@
-"""Tables in Parquet and Arrow files, memory-mapped, as tables of text: what a column is and what is doubtful about it follows as in a CSV.
+"""Tables in Parquet and Arrow files, memory-mapped: what a column is and what is doubtful about it follows as in a CSV.
 
-A number keeps every digit, since its shortest text names it. A missing value, and NaN, is an empty cell. Called by `parquet`.
+Numbers stay arrays of their own type, words are held once each, so that a file needs about the memory of its columns. A missing value, and
+NaN, is an empty cell. Called by `parquet` and by the reader of what a model predicts.
 """
 
 from __future__ import annotations
 
 import importlib
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+import numpy as np
 
 from autohas_api.base.install_hint import install_hint
+from autohas_trainer.data.tables.cells import Numbers, Words, concatenate
 from autohas_trainer.data.tables.table_file import Table
 from autohas_trainer.errors import ConfigurationError, DataError
 
-__all__ = ["read_arrow_table"]
+__all__ = ["ARROW_SUFFIXES", "read_arrow_table"]
 
 _STREAM: Final = ".arrow"
+ARROW_SUFFIXES: Final = (".parquet", _STREAM)
+_MAX_DIGITS: Final = 18
+"""Of a decimal integer: a 64-bit integer holds all of them."""
 
 
-def read_arrow_table(files: Sequence[Path], ignored: frozenset[str]) -> Table:
-    """Return the rows of all files, one below the other, without the ignored columns.
+def read_arrow_table(files: Sequence[Path], *, ignored: Collection[str] = (), only: Collection[str] | None = None) -> Table:
+    """Return the rows of all files, one below the other, without the ignored columns, and of the others `only` some (None: all).
 
     Raises:
         ConfigurationError: pyarrow is not installed; names the extra.
         DataError: A file is missing or damaged, the files have different columns, there are no rows, or a column is nested; names it.
     """
     arrow = _import()
-    parts = [_read(file, arrow) for file in files]
-    names = parts[0].column_names
+    parts = [_read(file, lambda name: name not in ignored and (only is None or name in only), arrow) for file in files]
+    names = parts[0].names
     for file, part in zip(files, parts, strict=True):
-        if part.column_names != names:
-            other = sorted(set(part.column_names) ^ set(names)) or ["their order"]
+        if part.names != names:
+            other = sorted(set(part.names) ^ set(names)) or ["their order"]
             message = f"{file}: the columns differ from those of {files[0].name} ({other[0]}); all shards need the same ones"
             raise DataError(message)
-        if len(set(part.column_names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            message = f"{file}: two columns are called {twice!r}; rename one"
-            raise DataError(message)
-    ends = list(accumulate(part.num_rows for part in parts))
+    ends = list(accumulate(part.rows.num_rows for part in parts))
     if not ends[-1]:
         message = f"{files[0]} has no rows (columns: {', '.join(names[:8])})"
         raise DataError(message)
     columns = {
-        name: tuple(cell for file, part in zip(files, parts, strict=True) for cell in _cells(file, name, part.column(name), arrow))
-        for name in names
-        if name not in ignored
+        name: concatenate([_cells(file, name, part.rows.column(name), arrow) for file, part in zip(files, parts, strict=True)])
+        for name in parts[0].rows.column_names
     }
-    # an ignored column stays in the header, so that its name is known
-    empty = ("",) * ends[-1]
-    return Table(
-        path=files[0],
-        header=tuple(names),
-        columns={name: columns.get(name, empty) for name in names},
-        lines=tuple(range(1, ends[-1] + 1)),
-        place_of=_place_of(files, ends),
-    )
+    return Table(path=files[0], header=tuple(names), columns=columns, lines=range(1, ends[-1] + 1), place_of=_place_of(files, ends))
 
 
 def _import() -> Any:  # noqa: ANN401 - a module of an extra
@@ -79,31 +72,60 @@ def _place_of(files: Sequence[Path], ends: Sequence[int]) -> Callable[[int], str
     return place
 
 
-def _read(file: Path, arrow: Any) -> Any:  # noqa: ANN401 - pyarrow's table
+class _Part(NamedTuple):
+    """One file: the names of all of its columns, and the columns that are read, as pyarrow's table."""
+
+    names: list[str]
+    rows: Any
+
+
+def _read(file: Path, wants: Callable[[str], bool], arrow: Any) -> _Part:  # noqa: ANN401 - pyarrow
+    """Map a file into memory.
+
+    Raises:
+        DataError: It is missing or damaged, or two columns have one name.
+    """
+    if not file.is_file():
+        message = f"{file} is missing; put the file there or correct its path"
+        raise DataError(message)
     try:
-        if file.suffix != _STREAM:
-            return arrow.parquet.read_table(file, memory_map=True)
-        source = arrow.memory_map(str(file))
-        try:  # datasets write streams, Feather is a file
-            return arrow.ipc.open_stream(source).read_all()
-        except arrow.ArrowInvalid:
-            return arrow.ipc.open_file(source).read_all()
+        part = _read_stream(file, wants, arrow) if file.suffix == _STREAM else _read_parquet(file, wants, arrow)
     except (OSError, arrow.ArrowException) as error:
         text = " ".join(str(error).split())[:200]
-        message = f"{file} cannot be read as a {'Arrow' if file.suffix == _STREAM else 'Parquet'} file ({text}); copy it again"
+        message = f"{file} cannot be read as {'an Arrow' if file.suffix == _STREAM else 'a Parquet'} file ({text}); copy it again"
         raise DataError(message) from error
+    if len(set(part.names)) < len(part.names):
+        twice = next(name for name in part.names if part.names.count(name) > 1)
+        message = f"{file}: two columns are called {twice!r}; rename one"
+        raise DataError(message)
+    return part
 
 
-def _cells(file: Path, name: str, column: Any, arrow: Any) -> Iterator[str]:  # noqa: ANN401 - pyarrow's column
-    """Yield the cells of a column as text.
+def _read_parquet(file: Path, wants: Callable[[str], bool], arrow: Any) -> _Part:  # noqa: ANN401 - pyarrow
+    schema = arrow.parquet.read_schema(file, memory_map=True)
+    texts = [field.name for field in schema if arrow.types.is_string(field.type) or arrow.types.is_large_string(field.type)]
+    with arrow.parquet.ParquetFile(file, memory_map=True, read_dictionary=texts) as opened:
+        return _Part(schema.names, opened.read(columns=[name for name in schema.names if wants(name)]))
+
+
+def _read_stream(file: Path, wants: Callable[[str], bool], arrow: Any) -> _Part:  # noqa: ANN401 - pyarrow
+    source = arrow.memory_map(str(file))
+    try:  # datasets write streams, Feather is a file
+        rows = arrow.ipc.open_stream(source).read_all()
+    except arrow.ArrowInvalid:
+        rows = arrow.ipc.open_file(source).read_all()
+    names = rows.column_names
+    return _Part(names, rows.select([position for position, name in enumerate(names) if wants(name)]))
+
+
+def _cells(file: Path, name: str, column: Any, arrow: Any) -> Numbers | Words:  # noqa: ANN401 - pyarrow's column
+    """Return the cells of a column.
 
     Raises:
         DataError: It is nested, or holds bytes.
     """
     types = arrow.types
-    kind = column.type
-    if types.is_dictionary(kind):
-        column, kind = column.cast(kind.value_type), kind.value_type
+    kind = column.type.value_type if types.is_dictionary(column.type) else column.type
     if types.is_nested(kind) or types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
         what = "nested" if types.is_nested(kind) else "of bytes"
         message = (
@@ -111,13 +133,40 @@ def _cells(file: Path, name: str, column: Any, arrow: Any) -> Iterator[str]:  # 
             " task.data.arguments.ignore, or read the file with custom code (task.data.entrypoint)"
         )
         raise DataError(message)
-    text = _float_text if types.is_floating(kind) else _bool_text if types.is_boolean(kind) else str
-    for value in column.to_pylist():
-        yield "" if value is None else text(value).strip()
+    if types.is_decimal(kind):
+        column, kind = _convert_decimals(column, kind, arrow)
+    if types.is_floating(kind) or types.is_integer(kind):
+        return _numbers(column if column.type == kind else column.cast(kind), arrow)
+    return _words(column, kind, arrow)
 
 
-def _float_text(value: float) -> str:
-    return "" if math.isnan(value) else repr(value)
+def _convert_decimals(column: Any, kind: Any, arrow: Any) -> tuple[Any, Any]:  # noqa: ANN401 - as above
+    """Return decimals as integers where they are and fit, with a fraction as the nearest floats, else as they are."""
+    if kind.scale > 0:
+        text = column.cast(kind).cast(arrow.string())  # the cast from text rounds correctly, that from a decimal does not
+        return text.cast(arrow.float64()), arrow.float64()
+    if kind.scale == 0 and kind.precision <= _MAX_DIGITS:
+        return column.cast(kind).cast(arrow.int64()), arrow.int64()
+    return column, kind
+
+
+def _numbers(column: Any, arrow: Any) -> Numbers:  # noqa: ANN401 - as above
+    is_missing_N = column.is_null(nan_is_null=True).to_numpy()
+    if column.null_count:
+        column = column.fill_null(arrow.scalar(0, column.type))
+    values_N = column.to_numpy()
+    return Numbers(values_N, is_missing_N if is_missing_N.any() else None)
+
+
+def _words(column: Any, kind: Any, arrow: Any) -> Words:  # noqa: ANN401 - as above
+    """Return each different value as a word: dates and times as ISO 8601 writes them."""
+    if len(column) == 0 or arrow.types.is_null(kind):
+        return Words(("",), np.zeros(len(column), dtype=np.int32))
+    column = (column if arrow.types.is_dictionary(column.type) else column.dictionary_encode()).unify_dictionaries()
+    values = column.chunk(0).dictionary.to_pylist()
+    codes_N = np.concatenate([chunk.indices.cast(arrow.int32()).fill_null(len(values)).to_numpy() for chunk in column.chunks])
+    text = _bool_text if arrow.types.is_boolean(kind) else str
+    return Words.of(["" if value is None else text(value).strip() for value in (*values, None)], codes_N)
 
 
 def _bool_text(value: bool) -> str:  # noqa: FBT001 - a cell

@@ -12,14 +12,27 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
-from autohas_trainer.data.raw import Floats
+from autohas_trainer.data.raw import Floats, Ints
 from autohas_trainer.data.spellings import equal_numbers, equal_words, number
+from autohas_trainer.data.tables.cells import Numbers, distinct_words, encode_words, first_rows, which
 from autohas_trainer.data.tables.doubts import describe_notation, doubt_numbers, doubt_words
 from autohas_trainer.data.tables.table_file import Table
 from autohas_trainer.errors import DataError
 
-__all__ = ["LARGEST", "MISSING", "MISSING_NUMBERS", "Categorical", "Column", "Declared", "Numeric", "is_missing_number", "read_columns"]
+__all__ = [
+    "LARGEST",
+    "MISSING",
+    "MISSING_NUMBERS",
+    "Categorical",
+    "Column",
+    "Declared",
+    "Numeric",
+    "encode_columns",
+    "is_missing_number",
+    "read_columns",
+]
 
 MISSING: Final = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"})
 """Cells that say that a value is not known."""
@@ -79,7 +92,7 @@ class Numeric:
         Raises:
             DataError: A cell is neither missing nor a finite number.
         """
-        values_N = np.array([self._value(table, row, cell) for row, cell in enumerate(table.columns[self.name])], dtype=np.float64)
+        values_N = self._values(table)
         return np.stack((values_N, np.isnan(values_N).astype(np.float64)), axis=1) if self.marks_missing else values_N[:, None]
 
     def describe(self, table: Table) -> str:
@@ -94,6 +107,17 @@ class Numeric:
     def record(self) -> dict[str, Any]:
         """Return what preprocessing.json says of it."""
         return {"name": self.name, "type": "number", "marksMissing": self.marks_missing}
+
+    def _values(self, table: Table) -> npt.NDArray[np.float64]:
+        cells = table.columns[self.name]
+        if not isinstance(cells, Numbers):
+            return np.fromiter((self._value(table, row, cell) for row, cell in enumerate(cells)), dtype=np.float64, count=len(cells))
+        values_N = cells.as_floats()
+        is_wrong_N = np.abs(values_N) >= LARGEST  # NaN is missing
+        if is_wrong_N.any():
+            row = int(is_wrong_N.argmax())
+            self._value(table, row, cells[row])
+        return values_N
 
     def _value(self, table: Table, row: int, cell: str) -> float:
         if is_missing_number(cell):
@@ -123,11 +147,12 @@ class Categorical:
     def encode(self, table: Table) -> Floats:
         """Return (N, number of categories) float64 of zeros and ones."""
         position = {category: index for index, category in enumerate(self.categories)}
+        cells = encode_words(table.columns[self.name])
+        index_W = np.array([position.get("" if word in MISSING else word, -1) for word in cells.words], dtype=np.int64)
+        index_N = index_W[cells.codes_N]
         encoded = np.zeros((len(table), len(self.categories)), dtype=np.float64)
-        for row, cell in enumerate(table.columns[self.name]):
-            index = position.get("" if cell in MISSING else cell)
-            if index is not None:
-                encoded[row, index] = 1
+        rows = np.flatnonzero(index_N >= 0)
+        encoded[rows, index_N[rows]] = 1
         return encoded
 
     def describe(self, table: Table) -> str:
@@ -156,6 +181,21 @@ def read_columns(table: Table, names: Sequence[str], declared: Declared) -> list
     return [_read_categorical(table, name) if name in declared.categorical else _infer_column(table, name, declared) for name in names]
 
 
+def encode_columns(table: Table, columns: Sequence[Column]) -> Floats:
+    """Return the columns as inputs (N, D) float64, one column at a time.
+
+    Raises:
+        DataError: A cell is not what the column is.
+    """
+    encoded = np.empty((len(table), sum(len(column.scaled) for column in columns)), dtype=np.float64)
+    start = 0
+    for column in columns:
+        end = start + len(column.scaled)
+        encoded[:, start:end] = column.encode(table)
+        start = end
+    return encoded
+
+
 def is_missing_number(cell: str) -> bool:
     """Whether a cell among numbers says that a value is not known."""
     return cell in MISSING or cell.lower() in MISSING_NUMBERS
@@ -163,31 +203,35 @@ def is_missing_number(cell: str) -> bool:
 
 def _infer_column(table: Table, name: str, declared: Declared) -> Column:
     cells = table.columns[name]
-    is_number = [number(cell) is not None and not is_missing_number(cell) for cell in cells]
-    if not any(is_number) and name not in declared.numeric:
-        return _infer_categorical(table, name)
-    words = [row for row, cell in enumerate(cells) if not is_number[row] and not is_missing_number(cell)]
-    if words:
-        raise DataError(_describe_mixed(table, name, words, sum(is_number)))
-    number_rows = [row for row in range(len(cells)) if is_number[row]]
+    if isinstance(cells, Numbers):
+        number_rows = cells.known_rows
+    else:
+        is_number_N = which(cells, lambda cell: number(cell) is not None and not is_missing_number(cell))
+        if not is_number_N.any() and name not in declared.numeric:
+            return _infer_categorical(table, name)
+        words = np.flatnonzero(~is_number_N & ~which(cells, is_missing_number))
+        if len(words):
+            raise DataError(_describe_mixed(table, name, words, int(is_number_N.sum())))
+        number_rows = np.flatnonzero(is_number_N)
     _refuse_empty(table, name, len(number_rows))
     if name not in declared.numeric:
         doubt_numbers(table, name, number_rows)
     return Numeric(name=name, marks_missing=len(number_rows) < len(cells))
 
 
-def _describe_mixed(table: Table, name: str, words: Sequence[int], num_numbers: int) -> str:
-    """Return the error about words in a column of numbers."""
-    cells, row = table.columns[name], words[0]
-    looks = describe_notation(*{cells[word] for word in words})
+def _describe_mixed(table: Table, name: str, words: Ints, num_numbers: int) -> str:
+    """Return the error about words, in these rows, of a column of numbers."""
+    cells, row = table.columns[name], int(words[0])
+    looks = describe_notation(*first_rows(cells, words))
     header = "; if line 1 names the columns, remove task.data.arguments.header" if table.is_headerless and row == 0 else ""
     others = f"{num_numbers} others are" if num_numbers else "but the column is declared as numeric"
     return f"{table.place(row)}: {cells[row]!r} in column {name} is no number, {others}{looks}; fix it{_declare(name)}{header}"
 
 
 def _infer_categorical(table: Table, name: str) -> Categorical:
-    _refuse_empty(table, name, sum(cell not in MISSING for cell in table.columns[name]))
-    doubt_words(table, name, [row for row, cell in enumerate(table.columns[name]) if cell not in MISSING])
+    rows = np.flatnonzero(~which(table.columns[name], MISSING.__contains__))
+    _refuse_empty(table, name, len(rows))
+    doubt_words(table, name, rows)
     return _categorical(table, name)
 
 
@@ -198,8 +242,8 @@ def _read_categorical(table: Table, name: str) -> Categorical:
         DataError: A number is written in two ways; names both lines.
     """
     cells = table.columns[name]
-    _refuse_empty(table, name, sum(cell not in MISSING for cell in cells))
-    pair = equal_numbers(dict.fromkeys(cells))
+    _refuse_empty(table, name, int((~which(cells, MISSING.__contains__)).sum()))
+    pair = equal_numbers(distinct_words(cells))
     if pair is not None:
         first, second = (table.place(cells.index(cell)) for cell in pair)
         message = (
@@ -217,7 +261,7 @@ def _refuse_empty(table: Table, name: str, num_known: int) -> None:
 
 
 def _categorical(table: Table, name: str) -> Categorical:
-    categories = sorted({"" if cell in MISSING else cell for cell in table.columns[name]})
+    categories = sorted({"" if cell in MISSING else cell for cell in distinct_words(table.columns[name])})
     if len(categories) > MAX_CATEGORIES:
         message = (
             f"{table.path}: column {name} has {len(categories)} categories in {len(table)} rows, at most {MAX_CATEGORIES} are taken;"

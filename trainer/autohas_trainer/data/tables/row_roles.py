@@ -8,6 +8,7 @@ import numpy as np
 
 from autohas_trainer.data.raw import Ints
 from autohas_trainer.data.spellings import equal_numbers, number
+from autohas_trainer.data.tables.cells import Numbers, Words, distinct_words, encode_words, find_missing, first_rows
 from autohas_trainer.data.tables.columns import MISSING
 from autohas_trainer.data.tables.table_file import Table
 from autohas_trainer.errors import DataError
@@ -23,15 +24,16 @@ def read_groups(table: Table, column: str) -> Ints:
     """
     cells = table.columns[column]
     _refuse_missing(table, column, "group")
-    pair = equal_numbers(dict.fromkeys(cells))
+    pair = equal_numbers(distinct_words(cells))
     if pair is not None:
         message = (
             f"{table.place(cells.index(pair[1]))}: group {pair[1]!r} in column {column} is the number that another row writes as"
             f" {pair[0]!r}: one group in two spellings could lie in two splits; write them alike"
         )
         raise DataError(message)
-    numbers: Ints = np.unique(cells, return_inverse=True)[1].astype(np.int64)
-    return numbers
+    encoded = encode_words(cells)
+    numbers_N: Ints = np.unique(encoded.words, return_inverse=True)[1].astype(np.int64)[encoded.codes_N]
+    return numbers_N
 
 
 def read_order(table: Table, column: str) -> Ints:
@@ -40,21 +42,35 @@ def read_order(table: Table, column: str) -> Ints:
     Raises:
         DataError: A cell is empty, or the column is neither of numbers nor of dates as ISO 8601 writes them; names line and column.
     """
-    cells = table.columns[column]
     _refuse_missing(table, column, "order")
-    times: list[float] | list[datetime] = [value for cell in cells if (value := number(cell)) is not None]
-    if not times:
-        times = [_date(table, column, row, cell) for row, cell in enumerate(cells)]
-        is_aware = [time.tzinfo is not None for time in times]
-        if len(set(is_aware)) > 1:
-            message = f"{table.place(is_aware.index(not is_aware[0]))}: some times in column {column} have a time zone and some have none"
-            raise DataError(message)
-    elif len(times) < len(cells):
-        row = next(row for row, cell in enumerate(cells) if number(cell) is None)
+    if isinstance(given := table.columns[column], Numbers):
+        positions_N: Ints = np.unique(given.as_floats(), return_inverse=True)[1].astype(np.int64)
+        return positions_N
+    cells = encode_words(given)
+    numbers_W = [number(word) for word in cells.words]
+    times_W: list[float] | list[datetime] = [value for value in numbers_W if value is not None]
+    if not times_W:
+        times_W = _read_dates(table, column, cells)
+    elif len(times_W) < len(numbers_W):
+        row = find_missing(cells, lambda word: number(word) is None)
+        assert row is not None  # noqa: S101 - some word is no number
         message = f"{table.place(row)}: {cells[row]!r} in column {column} is no number, and other rows are; the order must be one of both"
         raise DataError(message)
-    ranks = {time: rank for rank, time in enumerate(sorted(set(times)))}  # type: ignore[type-var]  # all of one type
-    return np.array([ranks[time] for time in times], dtype=np.int64)
+    ranks = {time: rank for rank, time in enumerate(sorted(set(times_W)))}  # type: ignore[type-var]  # all of one type
+    ranks_N: Ints = np.array([ranks[time] for time in times_W], dtype=np.int64)[cells.codes_N]
+    return ranks_N
+
+
+def _read_dates(table: Table, column: str, cells: Words) -> list[datetime]:
+    """Return the date of each word."""
+    rows = first_rows(cells, range(len(cells)))
+    times = {word: _date(table, column, row, word) for word, row in rows.items()}
+    zones = [time.tzinfo is not None for time in times.values()]
+    if len(set(zones)) > 1:
+        row = list(rows.values())[zones.index(not zones[0])]
+        message = f"{table.place(row)}: some times in column {column} have a time zone and some have none"
+        raise DataError(message)
+    return [times[word] for word in cells.words]
 
 
 def _date(table: Table, column: str, row: int, cell: str) -> datetime:
@@ -69,7 +85,8 @@ def _date(table: Table, column: str, row: int, cell: str) -> datetime:
 
 
 def _refuse_missing(table: Table, column: str, argument: str) -> None:
-    for row, cell in enumerate(table.columns[column]):
-        if cell in MISSING:
-            message = f"{table.place(row)}: column {column} (task.data.arguments.{argument}) has no value ({cell!r}); fill it in"
-            raise DataError(message)
+    cells = table.columns[column]
+    row = find_missing(cells, MISSING.__contains__)
+    if row is not None:
+        message = f"{table.place(row)}: column {column} (task.data.arguments.{argument}) has no value ({cells[row]!r}); fill it in"
+        raise DataError(message)

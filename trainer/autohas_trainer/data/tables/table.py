@@ -14,6 +14,7 @@ from autohas_trainer.data.arguments import refuse_unknown_arguments
 from autohas_trainer.data.files.paths import relative_to
 from autohas_trainer.data.held_out import with_held_out_test
 from autohas_trainer.data.raw import Floats, RawData
+from autohas_trainer.data.tables.cells import find_missing
 from autohas_trainer.data.tables.columns import (
     MISSING,
     MISSING_NUMBERS,
@@ -21,6 +22,7 @@ from autohas_trainer.data.tables.columns import (
     Column,
     Declared,
     Numeric,
+    encode_columns,
     is_missing_number,
     read_columns,
 )
@@ -88,7 +90,7 @@ def table_of(source: str, train: Table, test: Table | None, options: TableOption
     targets_N, classes = read_targets(train, options.target, kind)
     raw = RawData(
         name=f"{source} ({train.path})",
-        inputs=np.concatenate([column.encode(train) for column in columns], axis=1),
+        inputs=encode_columns(train, columns),
         targets_N=targets_N,
         sources_N=np.arange(len(train)) if options.group is None else read_groups(train, options.group),
         order_N=None if options.order is None else read_order(train, options.order),
@@ -104,7 +106,7 @@ def table_of(source: str, train: Table, test: Table | None, options: TableOption
     )
     if test is None:
         return with_held_out_test(raw, options.test_fraction, source)
-    test_inputs = np.concatenate([column.encode(test) for column in columns], axis=1)
+    test_inputs = encode_columns(test, columns)
     test_targets_N, _ = read_targets(test, options.target, kind, classes)
     raw = replace(raw, notes=_notes(train, test, columns, test_inputs))
     return raw.with_test(test_inputs, test_targets_N, test.place)
@@ -216,10 +218,11 @@ def _test_table(train: Table, test: Table) -> Table:
 
 def _check_target(one: Table, target: str) -> None:
     """Refuse a missing target."""
-    for row, cell in enumerate(one.columns[target]):
-        if cell in MISSING:
-            message = f"{one.place(row)}: column {target} has no value ({cell!r}); remove the row"
-            raise DataError(message)
+    cells = one.columns[target]
+    row = find_missing(cells, MISSING.__contains__)
+    if row is not None:
+        message = f"{one.place(row)}: column {target} has no value ({cells[row]!r}); remove the row"
+        raise DataError(message)
 
 
 def check_missing(one: Table, columns: Sequence[Column], hint: str) -> None:
@@ -229,10 +232,11 @@ def check_missing(one: Table, columns: Sequence[Column], hint: str) -> None:
         DataError: Names row and column.
     """
     for column in columns:
-        for row, cell in enumerate(one.columns[column.name]):
-            if cell in MISSING or (isinstance(column, Numeric) and is_missing_number(cell)):
-                message = f"{one.place(row)}: column {column.name} has no value ({cell!r}); {hint}"
-                raise DataError(message)
+        cells = one.columns[column.name]
+        row = find_missing(cells, is_missing_number if isinstance(column, Numeric) else MISSING.__contains__)
+        if row is not None:
+            message = f"{one.place(row)}: column {column.name} has no value ({cells[row]!r}); {hint}"
+            raise DataError(message)
 
 
 def _summary(train: Table, options: TableOptions, columns: Sequence[Column], classes: tuple[str, ...] | None) -> tuple[str, ...]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from autohas_trainer.data.files.text_file import read_text
 from autohas_trainer.data.spellings import number
+from autohas_trainer.data.tables.cells import Cells
 from autohas_trainer.errors import DataError
 
 __all__ = ["Table", "hint_at_missing_header", "read_table"]
@@ -23,12 +24,12 @@ _DELIMITERS: Final = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertica
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A rectangular table of text.
+    """A rectangular table, whose cells are words.
 
     Attributes:
         path: Where it was read.
         header: Names of the columns, all different.
-        columns: Cells by column, each as long as `lines`.
+        columns: Cells by column, each as long as `lines`; a column that is not read may be absent.
         lines: Line of the file on which each row ends, the header being line 1.
         is_headerless: Whether columns are named by their position, counted from 1.
         place_of: Where a row lies, for a table without lines; None: on its line.
@@ -36,8 +37,8 @@ class Table:
 
     path: Path
     header: tuple[str, ...]
-    columns: dict[str, tuple[str, ...]]
-    lines: tuple[int, ...]
+    columns: Mapping[str, Cells]
+    lines: Sequence[int]
     is_headerless: bool = False
     place_of: Callable[[int], str] | None = None
 

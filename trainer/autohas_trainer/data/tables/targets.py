@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from autohas_api.base.objective_metrics import TaskKind
 from autohas_trainer.data.raw import Floats, Ints
 from autohas_trainer.data.spellings import equal_numbers, equal_words, number
+from autohas_trainer.data.tables.cells import Numbers, distinct_words, encode_words, find_missing
 from autohas_trainer.data.tables.columns import LARGEST
 from autohas_trainer.data.tables.doubts import describe_notation
 from autohas_trainer.data.tables.table_file import Table
@@ -33,12 +36,12 @@ def read_targets(
     _refuse_two_spellings(one, target, training or ())
     classes = training if training is not None else _classes(one, target)
     position = {label: index for index, label in enumerate(classes)}
-    cells = one.columns[target]
-    for row, cell in enumerate(cells):
-        if cell not in position:
-            message = f"{one.place(row)}: class {cell!r} of column {target} never occurs in training; fix it or add examples"
-            raise DataError(message)
-    return np.array([position[cell] for cell in cells], dtype=np.int64), classes
+    cells = encode_words(one.columns[target])
+    row = find_missing(cells, lambda cell: cell not in position)
+    if row is not None:
+        message = f"{one.place(row)}: class {cells[row]!r} of column {target} never occurs in training; fix it or add examples"
+        raise DataError(message)
+    return np.array([position[cell] for cell in cells.words], dtype=np.int64)[cells.codes_N], classes
 
 
 def _refuse_two_spellings(one: Table, target: str, training: tuple[str, ...]) -> None:
@@ -48,7 +51,7 @@ def _refuse_two_spellings(one: Table, target: str, training: tuple[str, ...]) ->
         DataError: Names both spellings and where they are.
     """
     cells = one.columns[target]
-    labels = dict.fromkeys((*training, *cells))
+    labels = dict.fromkeys((*training, *distinct_words(cells)))
     for pair, what in ((equal_numbers(labels), "the number"), (equal_words(labels), "the word")):
         if pair is not None:
             first = "the training file" if pair[0] not in cells else one.place(cells.index(pair[0]))
@@ -61,22 +64,26 @@ def _refuse_two_spellings(one: Table, target: str, training: tuple[str, ...]) ->
 
 
 def _numbers(one: Table, target: str) -> Floats:
-    values = []
-    for row, cell in enumerate(one.columns[target]):
-        value = number(cell)
-        if value is None or not abs(value) < LARGEST:
-            message = (
-                f"{one.place(row)}: target {cell!r} in column {target} is no finite number{describe_notation(cell)}; fix it,"
-                " or choose a metric of classes such as accuracy in objective.metric"
-            )
-            raise DataError(message)
-        values.append(value)
-    return np.array(values, dtype=np.float64)
+    cells = one.columns[target]
+    if isinstance(cells, Numbers):
+        values_N = cells.as_floats()
+    else:
+        values = map(number, cells)
+        values_N = np.fromiter((math.inf if value is None else value for value in values), dtype=np.float64, count=len(cells))
+    is_right_N = np.abs(values_N) < LARGEST
+    if not is_right_N.all():
+        row = int(is_right_N.argmin())
+        message = (
+            f"{one.place(row)}: target {cells[row]!r} in column {target} is no finite number{describe_notation(cells[row])}; fix it,"
+            " or choose a metric of classes such as accuracy in objective.metric"
+        )
+        raise DataError(message)
+    return values_N
 
 
 def _classes(one: Table, target: str) -> tuple[str, ...]:
     """Return the classes in order: by number where all are numbers, else by name."""
-    labels = set(one.columns[target])
+    labels = set(distinct_words(one.columns[target]))
     numbers = {label: number(label) for label in labels}
     are_numbers = None not in numbers.values()
     if len(labels) == 1:
