@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,7 @@ HINTS: Final = {
     " imagePullSecrets",
     Reason.CONTAINER_NOT_CREATED: "check the Secrets and ConfigMaps that spec.trainer names (env, envFrom, volumes) and its"
     " runtimeClassName",
+    Reason.INIT_CONTAINER_RUNNING: "the trainer starts when it has ended; kubectl logs POD -c CONTAINER shows what it does",
     Reason.FAILED_MOUNT: "check that the claims and volumes of spec.checkpoint and spec.trainer exist, are bound, and"
     " are held by no other node",
     Reason.TEMPLATE_REJECTED: "correct the field of spec.trainer that it comes from, or the admission policy; the operator retries"
@@ -32,6 +34,12 @@ HINTS: Final = {
     " linkerd.io/inject: disabled) in spec.trainer",
 }
 """By reason: what the author of the search or the administrator of the namespace checks first."""
+INIT_HINTS: Final = {
+    Reason.IMAGE_PULL_FAILED: "check the image of this container in spec.trainer.initContainers and spec.trainer.imagePullSecrets",
+    Reason.CONTAINER_NOT_CREATED: "check the Secrets and ConfigMaps that this container names in spec.trainer.initContainers (env,"
+    " envFrom), and the volumes that it mounts",
+}
+"""By reason, where an init container has it."""
 END_HINTS: Final[dict[str, str]] = {
     "OOMKilled": "raise spec.trainer.resources.limits.memory",
     "UnexpectedAdmissionError": "the node's device plugin failed: check the node's devices, or cordon the node",
@@ -42,6 +50,19 @@ END_HINTS: Final[dict[str, str]] = {
     "TopologyAffinityError": "the node cannot align what spec.trainer.resources asks for: ask for less, or choose another node",
 }
 """By the reason of a pod or container that has ended (`OutOf`: OutOfcpu, OutOfmemory, OutOfpods, ...)."""
+EVICTION_HINTS: Final[dict[str, str]] = {
+    'Usage of EmptyDir volume "autohas-scratch" exceeds': "raise spec.trainer.scratchSize to what init containers, downloads and caches"
+    " write below /scratch",
+    'Usage of EmptyDir volume "autohas-shm" exceeds': "raise spec.trainer.shmSize",
+    "Usage of EmptyDir volume": "raise emptyDir.sizeLimit of the volume in spec.trainer.volumes",
+    "ephemeral local storage usage exceeds": "raise spec.trainer.resources.limits.ephemeral-storage, which counts logs and every emptyDir"
+    " on disk",
+    "exceeded its local ephemeral storage limit": "raise spec.trainer.resources.limits.ephemeral-storage, which counts the container's"
+    " logs",
+    "low on resource: ephemeral-storage": "raise spec.trainer.resources.requests.ephemeral-storage (or scratchSize, which sets it) to what"
+    " the pod writes, so that the scheduler chooses a node with room",
+}
+"""By the words of the kubelet's message about an eviction. Source: pkg/kubelet/eviction/helpers.go of Kubernetes 1.35."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,12 +113,20 @@ def explain_refusal(reason: Reason, sentence: str) -> tuple[Reason, str]:
     return cause.reason or reason, f"{clean(sentence, MAX_QUOTED).rstrip('.')}; {cause.hint}; {RETRIED}"
 
 
-def add_hint(reason: Reason, sentence: str) -> str:
+def add_hint(reason: Reason, sentence: str, hints: Mapping[Reason, str] = HINTS) -> str:
     """The cleaned message of Kubernetes, followed by the hint for this reason."""
-    return f"{clean(sentence, MAX_QUOTED).rstrip('.')}; {HINTS[reason]}"
+    return f"{clean(sentence, MAX_QUOTED).rstrip('.')}; {hints[reason]}"
 
 
-def add_end_hint(reason: str, sentence: str) -> str:
-    """The cleaned message about a pod's end, followed by the hint for its reason if there is one."""
-    hint = END_HINTS.get("OutOf" if reason.startswith("OutOf") else reason)
+def add_end_hint(reasons: Iterable[str], sentence: str) -> str:
+    """The cleaned message about a pod's end, followed by the hint for the first of its reasons that has one."""
+    hints = (_find_end_hint(reason, sentence) for reason in reasons)
+    hint = next((hint for hint in hints if hint is not None), None)
     return clean(sentence) if hint is None else f"{clean(sentence, MAX_QUOTED).rstrip('.')}; {hint}"
+
+
+def _find_end_hint(reason: str, sentence: str) -> str | None:
+    """The hint for the reason of a pod or container that has ended; an eviction has several causes, which only its message tells."""
+    if reason == "Evicted":
+        return next((hint for words, hint in EVICTION_HINTS.items() if words in sentence), END_HINTS[reason])
+    return END_HINTS.get("OutOf" if reason.startswith("OutOf") else reason)

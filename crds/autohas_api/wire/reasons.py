@@ -31,7 +31,8 @@ class Reason(_Explained):
     INVALID_SPEC = "InvalidSpec", "the schema accepts the spec, but a rule that it cannot express does not; the message names the field"
     TEMPLATE_REJECTED = "TemplateRejected", "the API server refuses the Job or ConfigMap as this spec makes it (400, 422)"
     SERVICE_ACCOUNT_NOT_ALLOWED = "ServiceAccountNotAllowed", "the platform does not allow this `trainer.serviceAccountName`"
-    IMAGE_NOT_ALLOWED = "ImageNotAllowed", "the trainer image does not begin with an entry of the platform's list"
+    IMAGE_NOT_ALLOWED = "ImageNotAllowed", "an image of the pod does not begin with an entry of the platform's list"
+    CSI_DRIVER_NOT_ALLOWED = "CsiDriverNotAllowed", "the platform does not allow the driver of a `csi` volume"
     PRIORITY_CLASS_NOT_ALLOWED = (
         "PriorityClassNotAllowed",
         "the platform does not allow this `trainer.priorityClassName`; classes that begin with `system-` are never allowed",
@@ -72,6 +73,7 @@ class Reason(_Explained):
     )
     FAILED_MOUNT = "FailedMount", "a volume could not be mounted for a minute"
     POD_STARTING = "PodStarting", "the container is being created"
+    INIT_CONTAINER_RUNNING = "InitContainerRunning", "an init container runs; the trainer starts when it has ended"
     WAITING_FOR_REPORT = "WaitingForReport", "the pod runs and has not answered yet"
     PROGRESS_UNREACHABLE = "ProgressUnreachable", "the trainer runs, but three polls of its progress had no usable answer"
     QUEUE_CHANGED = (
@@ -94,6 +96,10 @@ class Reason(_Explained):
         ),
     )
     TRAINER_FAILED = "TrainerFailed", "the trainer failed, or the kubelet did not admit its pod"
+    INIT_CONTAINER_FAILED = (
+        "InitContainerFailed",
+        "an init container failed, so that the trainer did not start; the message has its name, exit code and last lines",
+    )
     SIDECAR_RUNNING = (
         "SidecarRunning",
         (

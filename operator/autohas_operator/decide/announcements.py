@@ -30,11 +30,12 @@ _WORTH_A_WARNING: Final = frozenset(
         Reason.JOB_NOT_CREATED,
         Reason.OPERATOR_FORBIDDEN,
         Reason.TRAINER_FAILED,
+        Reason.INIT_CONTAINER_FAILED,
         Reason.STALLED,
         Reason.SIDECAR_RUNNING,
     }
 )
-_NO_INTERRUPTIONS: Final = frozenset({Reason.TRAINER_FAILED, Reason.STALLED})
+_NO_INTERRUPTIONS: Final = frozenset({Reason.TRAINER_FAILED, Reason.INIT_CONTAINER_FAILED, Reason.STALLED})
 """Reasons of an end that is the trainer's own fault, for which a warning is posted instead of SearchInterrupted."""
 _STOPS: Final = frozenset(
     {

@@ -55,7 +55,7 @@ def outlived_s(pod: PodRecord, now_s: float) -> float | None:
 
 def next_pod_s(pods: tuple[PodRecord, ...]) -> float | None:
     """Estimated time at which the Job controller creates the next pod; None if the end of the newest pod is unknown."""
-    ended = [pod.end for pod in pods if pod.end is not None]
+    ended = [pod.last_end for pod in pods if pod.last_end is not None]
     if not ended or ended[-1].finished_s is None:
         return None
     return ended[-1].finished_s + min(MAX_BACKOFF_S, BACKOFF_S * 2.0 ** min(len(ended) - 1, 32))
@@ -68,7 +68,7 @@ def next_touch_s(job: JobRecord, pods: tuple[PodRecord, ...], reported_s: float 
     """
     if job.is_suspended or any(not pod.is_over for pod in pods):
         return None
-    ends = (pod.end.finished_s for pod in pods if pod.end is not None)
+    ends = (pod.last_end.finished_s for pod in pods if pod.last_end is not None)
     quiet_s = max(moment for moment in (job.created_s, job.resumed_s, reported_s, *ends) if moment is not None)
     last_s = max(quiet_s, job.touched_s or 0.0)
     return last_s + min(MAX_TOUCH_S, max(TOUCH_S, last_s - quiet_s))

@@ -12,15 +12,17 @@ from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import ConditionType, Phase, Status
 from autohas_operator.decide import intervals, trainer_exits
 from autohas_operator.decide.conditions import Verdict, continuation, verdict_of
-from autohas_operator.decide.termination_message import describe_end
-from autohas_operator.hints import HINTS, add_hint, explain_refusal
+from autohas_operator.decide.termination_message import describe_container_end, describe_end
+from autohas_operator.hints import HINTS, INIT_HINTS, add_hint, explain_refusal
 from autohas_operator.manifests.pod import LIVENESS_FAILURES, LIVENESS_PERIOD_S, PROBE_TIMEOUT_S, STARTUP_S
+from autohas_operator.records.containers import InitContainer
 from autohas_operator.records.observed import IgnoredPod, JobRecord, Observed, PodRecord, Report, WarningEvent
 from autohas_operator.wording import epoch, timestamp
 
 _IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"})
 _CREATING_REASONS = frozenset({"", "ContainerCreating", "PodInitializing"})
 _VOLUME_EVENTS = frozenset({"FailedMount", "FailedAttachVolume"})
+_FAILURES = frozenset({Reason.TRAINER_FAILED, Reason.INIT_CONTAINER_FAILED})
 _STOPPED_CODES = frozenset({int(ExitCode.INTERRUPTED), 128 + 9, 128 + 15})
 """Exit codes of a trainer that the kubelet stopped: after its checkpoint, by SIGKILL, by SIGTERM."""
 
@@ -85,9 +87,15 @@ def _before_pods(previous: Status) -> Phase:
 
 
 def _creating_for(pod: PodRecord, now_s: float) -> float:
-    """Seconds for which a scheduled pod has had no container; 0 if it has one, or another problem."""
-    is_creating = pod.phase == "Pending" and pod.scheduled_s is not None and (pod.waiting or ("", ""))[0] in _CREATING_REASONS
-    return now_s - pod.scheduled_s if is_creating and pod.scheduled_s is not None else 0.0
+    """Seconds for which a scheduled pod has waited for its next container; 0 if that is there, or has another problem."""
+    is_creating = pod.phase == "Pending" and _is_being_created(pod)
+    return now_s - max(pod.scheduled_s, pod.init_ended_s or 0.0) if is_creating and pod.scheduled_s is not None else 0.0
+
+
+def _is_being_created(pod: PodRecord) -> bool:
+    """Whether the next container of a pod, which may be an init container, waits only to be created."""
+    waiting = pod.waiting or ("", "") if pod.init is None else pod.init.waiting
+    return waiting is not None and waiting[0] in _CREATING_REASONS
 
 
 def _without_pod_for(job: JobRecord, now_s: float) -> float:
@@ -147,10 +155,16 @@ def judge_end_by_ignored_pods(job: JobRecord, observed: Observed, previous: Stat
 def judge_unpullable(job: JobRecord, observed: Observed, image: str) -> Readiness | None:
     """Readiness for a Job that cannot pull its image while a new Job would use `image`, because the chart was corrected; else None."""
     pods = observed.pods_of(job)
-    if image == job.image or not pods or (pods[-1].waiting or ("", ""))[0] not in _IMAGE_REASONS:
+    if image == job.image or not pods or not _is_unpullable(pods[-1], job.image):
         return None
     message = f"Job {job.name} cannot pull image {job.image}, with which no trainer has started; the next attempt uses {image}"
     return not_ready(Phase.STARTING, Reason.JOB_REPLACED, message)
+
+
+def _is_unpullable(pod: PodRecord, image: str) -> bool:
+    """Whether the kubelet cannot pull the trainer's image, for the trainer or for an init container."""
+    waiting = pod.init.waiting if pod.init is not None and pod.init.image == image else pod.waiting
+    return waiting is not None and waiting[0] in _IMAGE_REASONS
 
 
 def _is_newer_than_report(warning: WarningEvent, previous: Status) -> bool:
@@ -164,7 +178,7 @@ def _judge_between_pods(
 ) -> Readiness:
     """Judge a Job whose newest pod is over and whose controller has not created the next one yet."""
     pod, next_s = pods[-1], intervals.next_pod_s(pods)
-    ended_s = pod.end.finished_s if pod.end is not None else None
+    ended_s = pod.last_end.finished_s if pod.last_end is not None else None
     end, requeue_after_s = describe_end(pod), None
     is_last = trainer_exits.is_failure(pod) and trainer_exits.num_failures(job, pods) > job.backoff_limit
     follows = _describe_next_pod(job, previous, None if is_last else next_s, is_last=is_last)
@@ -189,7 +203,11 @@ def _judge_between_pods(
         return not_ready(Phase.INTERRUPTED, Reason.POD_LOST, message, requeue_after_s)
     if trainer_exits.is_interruption(pod):
         return not_ready(Phase.INTERRUPTED, Reason.INTERRUPTED, f"pod {pod.name} was stopped ({end}); {follows}", requeue_after_s)
-    return not_ready(Phase.INTERRUPTED, Reason.TRAINER_FAILED, f"pod {pod.name} failed: {end}; {follows}", requeue_after_s)
+    return not_ready(Phase.INTERRUPTED, _failure_reason(pod), f"pod {pod.name} failed: {end}; {follows}", requeue_after_s)
+
+
+def _failure_reason(pod: PodRecord) -> Reason:
+    return Reason.INIT_CONTAINER_FAILED if pod.init is not None and pod.init.has_failed else Reason.TRAINER_FAILED
 
 
 def _explain_stall(pod: PodRecord, warning: WarningEvent) -> str | None:
@@ -211,11 +229,7 @@ def _describe_next_pod(job: JobRecord, previous: Status, next_s: float | None, *
 def _is_new_failure(pod: PodRecord, previous: Status) -> bool:
     """Whether a failure is seen for the first time: it is announced even after a downtime of the operator."""
     before = verdict_of(previous, ConditionType.TRAINER_READY)
-    return (
-        trainer_exits.is_failure(pod)
-        and previous.phase is not Phase.INTERRUPTED
-        and (before is None or before.reason != Reason.TRAINER_FAILED)
-    )
+    return trainer_exits.is_failure(pod) and previous.phase is not Phase.INTERRUPTED and (before is None or before.reason not in _FAILURES)
 
 
 def _is_cause_of_end(pod: PodRecord, warning: WarningEvent) -> bool:
@@ -252,20 +266,40 @@ def _judge_pod(pod: PodRecord, observed: Observed, previous: Status, now_s: floa
         return _judge_running(pod, observed.report, previous)
     if pod.unschedulable is not None and pod.scheduled_s is None:
         return _not_created(pod, Reason.UNSCHEDULABLE, pod.unschedulable)
+    if pod.init is not None and not _is_being_created(pod):
+        return _judge_init_container(pod, pod.init)
     why, message = pod.waiting or ("", "")
-    if why in _IMAGE_REASONS:
-        return _not_created(pod, Reason.IMAGE_PULL_FAILED, f"{why}: {message}")
     if why not in _CREATING_REASONS:
-        return _not_created(pod, Reason.CONTAINER_NOT_CREATED, f"{why}: {message}")
+        return _not_created(pod, _refusal_of_kubelet(why), f"{why}: {message}")
+    container = f"init container {pod.init.name}" if pod.init is not None else "container"
     creating_s = _creating_for(pod, now_s)
     if creating_s >= intervals.CONTAINER_EXPECTED_S:
         warning = observed.warning
         reason = Reason.FAILED_MOUNT if warning is not None and warning.reason in _VOLUME_EVENTS else Reason.CONTAINER_NOT_CREATED
         cause = f"{warning.reason}: {warning.message}" if warning is not None else "no event says why"
-        message = add_hint(reason, f"pod {pod.name} has had no container for {intervals.CONTAINER_EXPECTED_S:.0f} s: {cause}")
+        message = add_hint(reason, f"pod {pod.name} has had no {container} for {intervals.CONTAINER_EXPECTED_S:.0f} s: {cause}")
         return not_ready(Phase.STARTING, reason, message, intervals.BLOCKED_REQUEUE_S)
     rest_s = intervals.CONTAINER_EXPECTED_S - creating_s
-    return not_ready(Phase.STARTING, Reason.POD_STARTING, f"the container of pod {pod.name} is being created", rest_s)
+    return not_ready(Phase.STARTING, Reason.POD_STARTING, f"the {container} of pod {pod.name} is being created", rest_s)
+
+
+def _judge_init_container(pod: PodRecord, init: InitContainer) -> Readiness:
+    """Judge a pod whose init container runs, cannot start, or has failed, so that the pod fails at this moment."""
+    before = f", restarted {init.num_restarts} times (before: {describe_container_end(init.end)})" if init.num_restarts and init.end else ""
+    who = f"init container {init.name} of pod {pod.name}"
+    if init.has_failed:
+        return not_ready(Phase.STARTING, Reason.INIT_CONTAINER_FAILED, f"pod {pod.name} failed: {describe_end(pod)}")
+    if init.started_s is not None:
+        sentence = f"{who} has run since {timestamp(init.started_s)}{before}"
+        return not_ready(Phase.STARTING, Reason.INIT_CONTAINER_RUNNING, add_hint(Reason.INIT_CONTAINER_RUNNING, sentence))
+    why, message = init.waiting or ("", "")
+    reason = _refusal_of_kubelet(why)
+    return not_ready(Phase.STARTING, reason, add_hint(reason, f"{who}: {why}: {message}{before}", INIT_HINTS))
+
+
+def _refusal_of_kubelet(why: str) -> Reason:
+    """The reason for a container that waits because of `why`."""
+    return Reason.IMAGE_PULL_FAILED if why in _IMAGE_REASONS else Reason.CONTAINER_NOT_CREATED
 
 
 def _not_created(pod: PodRecord, reason: Reason, sentence: str) -> Readiness:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from autohas_api.wire.messages import Error, MessageError, decode_termination_message
 from autohas_operator.hints import add_end_hint
+from autohas_operator.records.containers import End
 from autohas_operator.records.observed import PodRecord
 from autohas_operator.wording import clean
 
@@ -26,18 +27,24 @@ _ERROR_LINE: Final = re.compile(r"[A-Za-z_][\w.]*(Error|Exception|Interrupt|Exit
 def describe_end(pod: PodRecord) -> str:
     """Why a pod ended, and a hint where one is known."""
     reason_and_message = ": ".join(part for part in (pod.reason, pod.message) if part)
-    if pod.end is None:
-        return add_end_hint(pod.reason, reason_and_message or pod.disruption or "")
-    reason = pod.end.reason if pod.end.reason not in ("", "Error", "Completed") else ""
-    how = f"exit code {pod.end.exit_code}" + (f" ({reason})" if reason else "")
-    text = pod.end.message.strip()
+    end = pod.last_end
+    if end is None:
+        return add_end_hint((pod.reason,), reason_and_message or pod.disruption or "")
+    container = f"init container {pod.init.name} ended with " if pod.init is not None and end is pod.init.end else ""
+    whole = ": ".join(part for part in (reason_and_message, container + describe_container_end(end)) if part)
+    return add_end_hint((end.reason, pod.reason), whole)
+
+
+def describe_container_end(end: End) -> str:
+    """Exit code, reason and last sentence of a container that has ended."""
+    reason = end.reason if end.reason not in ("", "Error", "Completed") else ""
+    how = f"exit code {end.exit_code}" + (f" ({reason})" if reason else "")
     try:
-        message = decode_termination_message(text.encode(errors="replace"))
+        message = decode_termination_message(end.message.strip().encode(errors="replace"))
         sentence = message.message if isinstance(message, Error) else ""
     except MessageError:
-        sentence = summarize_log(pod.end.message)
-    whole = ": ".join(part for part in (reason_and_message, how, sentence) if part)
-    return add_end_hint(reason or pod.reason, whole)
+        sentence = summarize_log(end.message)
+    return f"{how}: {sentence}" if sentence else how
 
 
 def summarize_log(log: str) -> str:

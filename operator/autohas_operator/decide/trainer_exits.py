@@ -99,7 +99,7 @@ def judge_failure(job: JobRecord, failure: JobFailure, pods: tuple[PodRecord, ..
         reason = FAILURE_REASONS.get(code, Reason.TRAINER_FAILED)
     else:
         reason = Reason(failure.reason) if failure.reason in (BY_LIMIT, Reason.DEADLINE_EXCEEDED) else Reason.JOB_FAILED
-    last = fatal or next((p for p in reversed(pods) if p.end is not None or p.reason), None)
+    last = fatal or next((p for p in reversed(pods) if p.last_end is not None or p.reason), None)
     sentence = describe_end(last) if last is not None else ""
     return Ending(reason=reason, message=clean(sentence or failure.message or f"Job {job.name} failed"))
 
@@ -175,7 +175,7 @@ def is_lost(pod: PodRecord) -> bool:
 
     The exit code is then a placeholder (255 or 137), and the Job's rules, which cannot match reasons, count it as a failure.
     """
-    is_unseen = pod.end is not None and pod.end.reason in _LOST_CONTAINERS
+    is_unseen = pod.last_end is not None and pod.last_end.reason in _LOST_CONTAINERS
     return pod.disruption is None and (is_unseen or pod.reason in _LOST_PODS)
 
 

@@ -1,4 +1,4 @@
-"""Containers of a pod, read from its document: the trainer and the others. Pure."""
+"""Containers of a pod, read from its document: the trainer, the init containers and the others. Pure."""
 
 from __future__ import annotations
 
@@ -15,12 +15,33 @@ _Document: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """How the trainer container ended."""
+    """How a container ended."""
 
     exit_code: int
     reason: str
     message: str
     finished_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitContainer:
+    """The init container that a pod has come to: it waits, runs, or has failed.
+
+    `waiting` is (reason, message) while it waits, `started_s` when it began to run, `end` how it ended, or how it ended before it was
+    restarted `num_restarts` times.
+    """
+
+    name: str
+    image: str
+    waiting: tuple[str, str] | None
+    started_s: float | None
+    end: End | None
+    num_restarts: int
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it has ended, and the trainer therefore never starts: one that succeeded is not the current one."""
+        return self.end is not None and self.waiting is None and self.started_s is None
 
 
 def trainer_in(document: _Document, name: str) -> _Document:
@@ -57,3 +78,34 @@ def end_of(state: _Document) -> End | None:
         message=get_text(terminated, "message"),
         finished_s=epoch(terminated.get("finishedAt")),
     )
+
+
+def current_init_container(spec: _Document, status: _Document) -> InitContainer | None:
+    """The first init container that has not succeeded; None if the trainer's turn has come, or before the kubelet has seen the pod.
+
+    A native sidecar (`restartPolicy: Always`) has done its part once it has started.
+    """
+    statuses = {get_text(entry, "name"): entry for entry in get_objects(status, "initContainerStatuses")}
+    for container in get_objects(spec, "initContainers") if statuses else []:
+        entry = statuses.get(get_text(container, "name"), {})
+        state = get_object(entry, "state")
+        end = end_of(state)
+        is_sidecar = get_text(container, "restartPolicy") == "Always"
+        if (end is not None and end.exit_code == 0 and not is_sidecar) or (is_sidecar and entry.get("started") is True):
+            continue
+        is_running = "running" in state
+        return InitContainer(
+            name=get_text(container, "name"),
+            image=get_text(container, "image"),
+            waiting=None if is_running or end is not None else read_waiting(state) or ("", ""),
+            started_s=epoch(get_object(state, "running").get("startedAt")) or 0.0 if is_running else None,
+            end=end or end_of(get_object(entry, "lastState")),
+            num_restarts=get_int(entry, "restartCount", 0),
+        )
+    return None
+
+
+def init_ended_s(status: _Document) -> float | None:
+    """When the last init container so far ended, in seconds since the epoch; None if none has ended."""
+    ends = (end_of(get_object(entry, "state")) for entry in get_objects(status, "initContainerStatuses"))
+    return max((end.finished_s for end in ends if end is not None and end.finished_s is not None), default=None)

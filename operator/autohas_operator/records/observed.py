@@ -31,13 +31,23 @@ from autohas_api.base.names import (
 from autohas_api.wire.messages import Progress
 from autohas_operator.errors import Blocker
 from autohas_operator.lenient import get_int, get_object, get_objects, get_optional_int, get_text
-from autohas_operator.records.containers import End, end_of, list_living, metrics_port, read_waiting, trainer_in
+from autohas_operator.records.containers import (
+    End,
+    InitContainer,
+    current_init_container,
+    end_of,
+    init_ended_s,
+    list_living,
+    metrics_port,
+    read_waiting,
+    trainer_in,
+)
+from autohas_operator.records.metadata import controller_of, read_count, read_number, resumed_s, true_conditions
 from autohas_operator.records.pod_identity import PodIdentity, PodTemplate, identity_in, pod_spec_in, pod_template
 from autohas_operator.wording import epoch
 
 Document: TypeAlias = Mapping[str, Any]
 """An object as the API server sends it."""
-_MAX_DIGITS: Final = 15
 _USUAL_GRACE_S: Final = 30
 _USUAL_BACKOFF_LIMIT: Final = 6
 """Default of Kubernetes."""
@@ -128,7 +138,9 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodRecord:
-    """A trainer pod; `waiting` is (reason, message) of a container that cannot start, `grace_s` its termination grace period.
+    """A trainer pod; `waiting` is (reason, message) of a trainer that cannot start, `grace_s` its termination grace period.
+
+    `init` is the init container that keeps the trainer waiting, `init_ended_s` when the last one before it ended.
 
     `ready_s`: when its trainer began to work, that is, when its startup probe passed.
     `reason` and `message`: why the pod as a whole failed. `living`: other running containers, for example the proxy of a mesh.
@@ -160,6 +172,13 @@ class PodRecord:
     reason: str = ""
     message: str = ""
     living: tuple[str, ...] = ()
+    init: InitContainer | None = None
+    init_ended_s: float | None = None
+
+    @property
+    def last_end(self) -> End | None:
+        """How the pod's work ended: the end of its trainer, else that of the init container for which it failed."""
+        return self.init.end if self.end is None and self.init is not None and self.init.has_failed else self.end
 
     @property
     def is_outlived(self) -> bool:
@@ -286,7 +305,7 @@ def search_document(record: SearchRecord) -> dict[str, Any]:
 def job_record(document: Document) -> JobRecord | None:
     """Trim a Job; None when it does not carry our labels."""
     metadata, spec, status = document["metadata"], get_object(document, "spec"), get_object(document, "status")
-    labels, owner, annotations = get_object(metadata, "labels"), _controller(metadata), get_object(metadata, "annotations")
+    labels, owner, annotations = get_object(metadata, "labels"), controller_of(metadata), get_object(metadata, "annotations")
     search_uid = get_text(owner, "uid") if owner.get("kind") == KIND else ""
     search = get_text(owner, "name") if search_uid else get_text(labels, LABEL_SEARCH)
     if not search or LABEL_UID not in labels:
@@ -297,7 +316,7 @@ def job_record(document: Document) -> JobRecord | None:
         uid=metadata["uid"],
         resource_version=get_text(metadata, "resourceVersion"),
         search_uid=search_uid,
-        attempt=_number(get_text(metadata, "name").rpartition("-")[2]),
+        attempt=read_number(get_text(metadata, "name").rpartition("-")[2]),
         spec_hash=get_text(annotations, ANNOTATION_SPEC_HASH),
         image=get_text(trainer_in(pod_spec_in(document), "containers"), "image"),
         template=pod_template(pod_spec_in(document)),
@@ -305,33 +324,33 @@ def job_record(document: Document) -> JobRecord | None:
         created_s=epoch(metadata.get("creationTimestamp")) or 0.0,
         is_deleting="deletionTimestamp" in metadata,
         is_suspended=spec.get("suspend") is True,
-        resumed_s=_resumed_s(status),
+        resumed_s=resumed_s(status),
         touched_s=epoch(annotations.get(ANNOTATION_TOUCHED_AT)),
         ttl_s=get_optional_int(spec, "ttlSecondsAfterFinished"),
         queue=get_text(labels, LABEL_QUEUE),
         queue_hash=get_text(annotations, ANNOTATION_QUEUE_HASH),
-        is_complete="Complete" in _true_conditions(status),
+        is_complete="Complete" in true_conditions(status),
         failure=_failure(status),
         num_failed=get_int(status, "failed", 0),
         backoff_limit=get_int(spec, "backoffLimit", _USUAL_BACKOFF_LIMIT),
-        starts_before=_read_count(annotations, ANNOTATION_STARTS_BEFORE),
-        step_before=_read_count(annotations, ANNOTATION_STEP_BEFORE),
-        interruptions_before=_read_count(annotations, ANNOTATION_INTERRUPTIONS_BEFORE),
-        failures_before=_read_count(annotations, ANNOTATION_FAILURES_BEFORE),
+        starts_before=read_count(annotations, ANNOTATION_STARTS_BEFORE),
+        step_before=read_count(annotations, ANNOTATION_STEP_BEFORE),
+        interruptions_before=read_count(annotations, ANNOTATION_INTERRUPTIONS_BEFORE),
+        failures_before=read_count(annotations, ANNOTATION_FAILURES_BEFORE),
     )
 
 
 def pod_record(document: Document) -> PodRecord | None:
     """Trim a pod; None when it does not carry our labels."""
     metadata, spec, status = document["metadata"], get_object(document, "spec"), get_object(document, "status")
-    labels, owner = get_object(metadata, "labels"), _controller(metadata)
+    labels, owner = get_object(metadata, "labels"), controller_of(metadata)
     if not get_text(labels, LABEL_SEARCH) or LABEL_UID not in labels:
         return None
     container = trainer_in(status, "containerStatuses")
     state = get_object(container, "state")
     scheduled: Document = next((c for c in get_objects(status, "conditions") if c.get("type") == "PodScheduled"), {})
     is_scheduled = scheduled.get("status") == "True"
-    conditions = _true_conditions(status)
+    conditions = true_conditions(status)
     disruption = conditions.get("DisruptionTarget")
     return PodRecord(
         key=Key(metadata["namespace"], labels[LABEL_SEARCH]),
@@ -341,7 +360,7 @@ def pod_record(document: Document) -> PodRecord | None:
         search_uid=get_text(labels, LABEL_UID),
         job_uid=get_text(owner, "uid") if owner.get("kind") == "Job" else "",
         template=pod_template(spec),
-        attempt=_read_count(labels, LABEL_ATTEMPT),
+        attempt=read_count(labels, LABEL_ATTEMPT),
         created_s=epoch(metadata.get("creationTimestamp")) or 0.0,
         scheduled_s=epoch(scheduled.get("lastTransitionTime")) if is_scheduled else None,
         deletion_s=epoch(metadata.get("deletionTimestamp")),
@@ -360,34 +379,12 @@ def pod_record(document: Document) -> PodRecord | None:
         reason=get_text(status, "reason"),
         message=get_text(status, "message"),
         living=list_living(status),
+        init=current_init_container(spec, status),
+        init_ended_s=init_ended_s(status),
     )
 
 
-def _controller(metadata: Document) -> Document:
-    """The controlling owner reference, empty when there is none."""
-    return next((owner for owner in get_objects(metadata, "ownerReferences") if owner.get("controller")), {})
-
-
-def _read_count(written: Document, name: str) -> int:
-    """The count in a label or annotation; 0 if it is not a number."""
-    return _number(get_text(written, name))
-
-
-def _number(digits: str) -> int:
-    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS else 0
-
-
-def _true_conditions(status: Document) -> dict[str, Document]:
-    return {get_text(c, "type"): c for c in get_objects(status, "conditions") if c.get("status") == "True"}
-
-
 def _failure(status: Document) -> JobFailure | None:
-    conditions = _true_conditions(status)
+    conditions = true_conditions(status)
     failed = conditions.get("Failed") or conditions.get("FailureTarget")
     return None if failed is None else JobFailure(reason=get_text(failed, "reason"), message=get_text(failed, "message"))
-
-
-def _resumed_s(status: Document) -> float | None:
-    conditions = get_objects(status, "conditions")
-    ended: Document = next((c for c in conditions if c.get("type") == "Suspended" and c.get("status") == "False"), {})
-    return epoch(ended.get("lastTransitionTime"))

@@ -76,7 +76,7 @@ def admitted(search: Mapping[str, Any]) -> dict[str, Any]:
     return stored_job(search, conditions=[{**condition("Suspended"), "status": "False"}])
 
 
-def asks(**trainer: str) -> Plan:
+def asks(**trainer: Any) -> Plan:
     """The plan about a search that asks for what the platform may not allow."""
     return plan(observe(stored_search(trainer=trainer)), Status(), CAREFUL, NOW_S)
 
@@ -126,6 +126,12 @@ def rests(before: Status = RUNNING) -> Status:
     return at(1, before=before, search=SUSPENDED).status
 
 
+def fetching(state: dict[str, Any]) -> dict[str, Any]:
+    """A pod whose init container is in this state."""
+    pod = with_change(stored_pod(JOB), "spec.initContainers", [{"name": "fetch"}])
+    return with_change(pod, "status.initContainerStatuses", [{"name": "fetch", "state": state}])
+
+
 RESULT_LOST = after(observe(SEARCH), observe(SEARCH, JOB, POD, report=report(SEARCH)), observe(SEARCH, COMPLETE))
 SPOILED = stored_job(SEARCH, conditions=[condition("Failed", "PodFailurePolicy")])
 EVICTED = at(2, held(QUEUED), before=at(1, admitted(QUEUED), search=QUEUED).status, search=QUEUED)
@@ -141,6 +147,7 @@ SCENARIOS: dict[Reason, Callable[[], Plan]] = {
     Reason.TEMPLATE_REJECTED: lambda: plan_after_refusal(INVALID),
     Reason.SERVICE_ACCOUNT_NOT_ALLOWED: lambda: asks(serviceAccountName="admin"),
     Reason.IMAGE_NOT_ALLOWED: lambda: asks(image="mine:1"),
+    Reason.CSI_DRIVER_NOT_ALLOWED: lambda: asks(volumes=[{"name": "v", "csi": {"driver": "nfs.csi.k8s.io"}}]),
     Reason.PRIORITY_CLASS_NOT_ALLOWED: lambda: asks(priorityClassName="high"),
     Reason.RUNTIME_CLASS_NOT_ALLOWED: lambda: asks(runtimeClassName="kata"),
     Reason.SCHEDULER_NOT_ALLOWED: lambda: asks(schedulerName="mine"),
@@ -161,6 +168,8 @@ SCENARIOS: dict[Reason, Callable[[], Plan]] = {
     Reason.CONTAINER_NOT_CREATED: lambda: waits("CreateContainerConfigError"),
     Reason.FAILED_MOUNT: lambda: waits("ContainerCreating", 70, warning=event("FailedMount", kubernetes_messages.NO_MOUNT)),
     Reason.POD_STARTING: lambda: waits("ContainerCreating"),
+    Reason.INIT_CONTAINER_RUNNING: lambda: at(1, JOB, fetching({"running": {}})),
+    Reason.INIT_CONTAINER_FAILED: lambda: at(1, JOB, fetching({"terminated": {"exitCode": 1}})),
     Reason.WAITING_FOR_REPORT: lambda: at(1, JOB, running_pod(JOB, started=False)),
     Reason.PROGRESS_UNREACHABLE: lambda: at(1, JOB, POD, before=RUNNING, report=SILENT),
     Reason.QUEUE_CHANGED: lambda: at(2, held(SEARCH), before=at(1, held(SEARCH)).status, search=QUEUED),

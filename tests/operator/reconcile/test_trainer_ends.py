@@ -231,7 +231,7 @@ REFUSED = [
     ("OutOfcpu", "Node didn't have enough resource: cpu", "or lower spec.trainer.resources"),
     ("OutOfnvidia.com/gpu", "Node didn't have enough resource: nvidia.com/gpu", "or lower spec.trainer.resources"),
     ("NodeAffinity", "Predicate NodeAffinity failed", "correct either"),
-    ("Evicted", "Pod ephemeral local storage usage exceeds the total limit", "to what the trainer uses"),
+    ("Evicted", "The node was low on resource: memory", "to what the trainer uses"),
     ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline", "remove it there"),
     ("Surprise", "of a later Kubernetes", "of a later Kubernetes"),
 ]
