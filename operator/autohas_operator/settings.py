@@ -97,6 +97,7 @@ class PodSettings:
     fs_group: int | None
     service_accounts: tuple[str, ...] = ()
     allowed_images: tuple[str, ...] = ()
+    csi_drivers: tuple[str, ...] = ()
     priority_classes: tuple[str, ...] = ()
     runtime_classes: tuple[str, ...] = ()
     schedulers: tuple[str, ...] = ()
@@ -134,6 +135,10 @@ class Settings(BaseModel):
     )
     trainer_allowed_images: Names = Field(
         default=(), description="Prefixes, one of which an image that a search names must have. Empty: any image."
+    )
+    trainer_csi_drivers: Names = Field(
+        default=(),
+        description="CSI drivers whose inline volumes searches may name. Kubernetes does not check whether the author of a search may.",
     )
     trainer_priority_classes: Names = Field(
         default=(), description="Priority classes that searches may name, never system-*. Empty: any class."
@@ -192,6 +197,7 @@ class Settings(BaseModel):
             fs_group=self.trainer_fs_group,
             service_accounts=self.trainer_service_accounts,
             allowed_images=self.trainer_allowed_images,
+            csi_drivers=self.trainer_csi_drivers,
             priority_classes=self.trainer_priority_classes,
             runtime_classes=self.trainer_runtime_classes,
             schedulers=self.trainer_schedulers,

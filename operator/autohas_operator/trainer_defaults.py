@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from autohas_api.base.kube_types import DnsName, Labels
+from autohas_api.base.kube_types import DnsName, Labels, Quantity
 from autohas_api.base.model import Model
 from autohas_api.spec.placement import Toleration
 from autohas_api.spec.search import Search
@@ -21,6 +21,7 @@ class TrainerDefaults(Model):
     """Fields of `spec.trainer`, under their names there."""
 
     resources: ResourceRequirements | None = Field(default=None)
+    scratch_size: Quantity | None = Field(default=None)
     node_selector: Labels | None = Field(default=None)
     tolerations: Annotated[list[Toleration], Field(max_length=32)] | None = Field(default=None)
     priority_class_name: DnsName | None = Field(default=None)

@@ -59,7 +59,9 @@ def test_the_operators_policy_is_for_one_account(helm: Tool) -> None:
 
 def make_job(search: dict[str, Any]) -> dict[str, Any]:
     """The spec of the pods that the operator makes of a search."""
-    decided = plan(observe(search), Status(), replace(PODS, service_accounts=("trainer",)), NOW_S)
+    decided = plan(
+        observe(search), Status(), replace(PODS, service_accounts=("trainer",), csi_drivers=("secrets-store.csi.k8s.io",)), NOW_S
+    )
     assert isinstance(decided.action, CreateAttempt)
     spec: dict[str, Any] = decided.action.job["spec"]["template"]["spec"]
     return spec
@@ -94,6 +96,17 @@ def test_lists_of_classes_hold_for_the_operators_account_too(helm: Tool, value: 
     assert list_allowed(strict, message) == {"mine", "", usual}
     assert not [rule for rule in free["validations"] if message in rule.get("message", "")]
     assert [rule for rule in free["validations"] if "begins with system-" in rule.get("message", "")]
+
+
+def test_only_listed_drivers_may_be_mounted(helm: Tool) -> None:
+    """None without a list."""
+    listed = policies(render(helm, trainer__csiDrivers=["secrets-store.csi.k8s.io", "other.example"]))[NAME]
+
+    assert list_allowed(listed, "trainer.csiDrivers: secrets-store.csi.k8s.io, other.example") == {
+        "secrets-store.csi.k8s.io",
+        "other.example",
+    }
+    assert list_allowed(policies(render(helm))[NAME], "trainer.csiDrivers: none") == set()
 
 
 def test_claims_are_judged_where_searches_are_served(helm: Tool) -> None:

@@ -35,6 +35,7 @@ SCHEMA = Settings.model_json_schema()["properties"]
 """Type and bounds of each setting, as the operator has them."""
 DEFAULTS = {
     "resources": {"requests": {"cpu": 2, "memory": "4Gi"}, "limits": {"memory": 8000000000}},
+    "scratchSize": "50Gi",
     "nodeSelector": {"pool": "training"},
     "tolerations": [{"key": "spot", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 3600000}],
     "priorityClassName": "research",
@@ -75,7 +76,7 @@ def test_no_other_number_is_a_setting() -> None:
 
 
 def test_defaults_and_images_of_trainers_arrive_whole(helm: Tool) -> None:
-    """All five fields arrive, numbers as numbers; empty fields are left out."""
+    """All fields arrive, numbers as numbers; empty fields are left out."""
     allowed = ["registry.example/team", "ghcr.io/lab/"]
     settings = read_settings([], environment_of(render(helm, trainer__defaults=DEFAULTS, trainer__allowedImages=allowed))).pods
     one = read_settings([], environment_of(render(helm, trainer__defaults={"nodeSelector": {"a": "b"}}))).pods
@@ -94,6 +95,8 @@ def test_defaults_and_images_of_trainers_arrive_whole(helm: Tool) -> None:
         ("trainer.defaults", {"tolerations": [{"effect": "Never"}]}),
         ("trainer.defaults", {"priorityClassName": "Research!"}),
         ("trainer.allowedImages", [""]),
+        ("trainer.csiDrivers", ["a b"]),
+        ("trainer.csiDrivers", ["a,b"]),
         ("trainer.allowedImages", ["a,b"]),
         ("operator", {"extraEnv": []}),
     ],

@@ -5,6 +5,7 @@ The operator reports the errors in the condition Accepted, the command line prin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
@@ -25,6 +26,7 @@ from autohas_api.spec.algorithm import name_algorithms
 from autohas_api.spec.hyperparameters import KNOWN
 from autohas_api.spec.search import Search, Spec, parse
 from autohas_api.spec.search_space import ArchitectureDecision
+from autohas_api.spec.trainer import STORAGE
 from autohas_api.templates.template_spec import TemplateDecision
 
 MAX_FIELD_ERRORS: Final = 100
@@ -53,8 +55,7 @@ def find_spec_errors(spec: Spec) -> Iterator[FieldError]:
     if spec.task.training is not None:
         keywords = spec.task.training.arguments or {}
         yield from find_wrong_keywords(keywords, "spec.task.training.arguments", reserved=("input_shape", "num_outputs"))
-    yield from _requests_beyond_limits(spec)
-    yield from _workers_beyond_limit(spec)
+    yield from find_resource_errors(spec)
     declared = {d.name: d for d in declared_decisions(spec)}
     wrong = chain(_decisions(spec, declared), find_wrong_conditions_of_hyperparameters(spec.search_space.hyperparameters, declared))
     if (yield from _any(wrong)):
@@ -98,6 +99,13 @@ def _last_work(spec: Spec) -> str:
     return "its fewest candidates and the final training of the winner and of the default"
 
 
+def find_resource_errors(spec: Spec) -> Iterator[FieldError]:
+    """What does not fit into the resources of the trainer; the operator asks again with the platform's default resources."""
+    yield from _requests_beyond_limits(spec)
+    yield from _beyond_cpu_limit(spec)
+    yield from _scratch_beyond_limit(spec)
+
+
 def _requests_beyond_limits(spec: Spec) -> Iterator[FieldError]:
     """Requests above their limits, which Kubernetes refuses."""
     resources = spec.trainer.resources
@@ -108,12 +116,28 @@ def _requests_beyond_limits(spec: Spec) -> Iterator[FieldError]:
             yield FieldError(path=path, message=f'Invalid value: "{asked}": must be at most the limit, which is {limits[name]}')
 
 
-def _workers_beyond_limit(spec: Spec) -> Iterator[FieldError]:
-    """More processes that read than CPUs: they would take the time of the training."""
+def _beyond_cpu_limit(spec: Spec) -> Iterator[FieldError]:
+    """More processes that read, or more threads, than CPUs: they would wait for each other. A part of a CPU is enough for one thread."""
     workers, limit = spec.task.data.workers, spec.trainer.limits.get("cpu")
-    if workers and limit is not None and workers > amount(limit):
+    threads = spec.trainer.compute.threads if spec.trainer.compute is not None else None
+    if limit is None:
+        return
+    if workers and workers > amount(limit):
         message = f"{workers} must be at most the CPU limit of the trainer, which is {limit}: lower workers, or raise the limit"
         yield FieldError(path="spec.task.data.workers", message=message)
+    if threads is not None and threads > math.ceil(amount(limit)):
+        message = f"{threads} must be at most the CPU limit of the trainer, which is {limit}: lower threads, or raise the limit"
+        yield FieldError(path="spec.trainer.compute.threads", message=message)
+
+
+def _scratch_beyond_limit(spec: Spec) -> Iterator[FieldError]:
+    """A size of /scratch that is none, or that the limit of the pod's disk never lets it reach."""
+    size, limit = spec.trainer.scratch_size, spec.trainer.limits.get(STORAGE)
+    if size is not None and amount(size) == 0:
+        yield FieldError(path="spec.trainer.scratchSize", message=f'Invalid value: "{size}": must be greater than 0')
+    if size is not None and limit is not None and amount(size) > amount(limit):
+        message = f'Invalid value: "{size}": must be at most the limit of {STORAGE}, which counts /scratch and is {limit}'
+        yield FieldError(path="spec.trainer.scratchSize", message=message)
 
 
 def _any(problems: Iterable[FieldError]) -> Generator[FieldError, None, bool]:

@@ -10,7 +10,7 @@ from autohas_api.base.expressions import field
 from autohas_api.base.model import Model, Rule
 from autohas_api.base.rules import no_prefix, rule
 from autohas_api.spec.environment import EnvFrom, EnvVar
-from autohas_api.spec.mounts import VolumeMount
+from autohas_api.spec.mounts import VolumeMount, mounted_once
 
 __all__ = ["InitContainer", "init_container_rules"]
 
@@ -46,6 +46,7 @@ class InitContainer(Model):
     rules: ClassVar[tuple[Rule, ...]] = (
         rule(field("name").differs("trainer"), "the name trainer is that of the operator's own container", at=".name"),
         no_prefix("name", "autohas-", "names that start with autohas- are the operator's"),
+        mounted_once(),
     )
 
 
@@ -57,16 +58,6 @@ def init_container_rules() -> tuple[Rule, ...]:
         rule(
             ~containers.is_given | containers.every("c", ~mounts.is_given | mounts.every("m", is_named)),
             "every volumeMount of an init container must name one of volumes",
-            at=".initContainers",
-        ),
-        rule(
-            ~containers.is_given
-            | containers.every(
-                "c",
-                ~mounts.is_given
-                | ~mounts.some("m", field("mountPath", of="m").without_end("/").is_in(("/", "/scratch", "/proc", "/sys", "/dev"))),
-            ),
-            "an init container must not mount a volume at /, /scratch, /proc, /sys or /dev",
             at=".initContainers",
         ),
     )

@@ -24,6 +24,7 @@ __all__ = [
     "Volume",
     "VolumeMount",
     "mount_rules",
+    "mounted_once",
     "normal",
 ]
 
@@ -95,8 +96,15 @@ class Volume(Model):
     )
 
 
+def _is_taken(path: Expression) -> Expression:
+    """Compares whole parts: `/scratch-data` is not below `/scratch`."""
+    whole = path.without_end("/")
+    is_below = reduce(operator.or_, (path.starts_with(f"{folder}/") for folder in _WHOLE))
+    return whole.is_in((*_EXACT, *_WHOLE, "/dev")) | is_below | (path.starts_with("/dev/") & whole.differs(SHM_DIRECTORY))
+
+
 class VolumeMount(Model):
-    """Mount of a volume in the trainer container."""
+    """Mount of a volume in the trainer container or in an init container."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=63)] = Field(description="Name of the volume.")
     mount_path: Annotated[str, StringConstraints(pattern=r"^/[^:]*$", min_length=1, max_length=1024)] = Field(
@@ -109,6 +117,12 @@ class VolumeMount(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         never("mountPath", r"//|/\.\.?(/|$)", "mountPath must be a plain absolute path: without //, /. and /.."),
+        rule(
+            ~_is_taken(field("mountPath")),
+            f"mountPath must not be at or below {', '.join(_WHOLE)} or /dev (but {SHM_DIRECTORY}), nor one of"
+            f" {', '.join(_EXACT)}: these are the operator's or the image's own",
+            at=".mountPath",
+        ),
         never("subPath", rf"^/|{UPWARD}", "subPath must be relative and must not contain .. as a part"),
     )
 
@@ -118,32 +132,25 @@ def normal(path: str) -> str:
     return path[:-1] if path.endswith("/") and path != "/" else path
 
 
-def _is_taken(path: Expression) -> Expression:
-    """Compares whole parts: `/scratch-data` is not below `/scratch`."""
-    whole = path.without_end("/")
-    is_below = reduce(operator.or_, (path.starts_with(f"{folder}/") for folder in _WHOLE))
-    return whole.is_in((*_EXACT, *_WHOLE, "/dev")) | is_below | (path.starts_with("/dev/") & whole.differs(SHM_DIRECTORY))
+def mounted_once() -> Rule:
+    """Rule of a model that has `volumeMounts`."""
+    mounts, whole = field("volumeMounts"), field("mountPath", of="m").without_end("/")
+    is_only = mounts.one("n", whole.equals(field("mountPath", of="n").without_end("/")))
+    return rule(
+        ~mounts.is_given | mounts.every("m", is_only),
+        "each mountPath must be given once; a slash at its end makes no difference",
+        at=".volumeMounts",
+    )
 
 
 def mount_rules() -> tuple[Rule, ...]:
     """Rules of the model that has `volumes` and `volumeMounts`."""
-    volumes, mounts, path = field("volumes"), field("volumeMounts"), field("mountPath", of="m")
-    whole = path.without_end("/")
+    volumes, mounts = field("volumes"), field("volumeMounts")
+    whole = field("mountPath", of="m").without_end("/")
     is_named = volumes.is_given & volumes.some("v", field("name", of="v").equals(field("name", of="m")))
-    is_only = mounts.one("n", whole.equals(field("mountPath", of="n").without_end("/")))
     return (
         rule(~mounts.is_given | mounts.every("m", is_named), "every volumeMount must name one of volumes", at=".volumeMounts"),
-        rule(
-            ~mounts.is_given | ~mounts.some("m", _is_taken(path)),
-            f"mountPath must not be at or below {', '.join(_WHOLE)} or /dev (but {SHM_DIRECTORY}), nor one of"
-            f" {', '.join(_EXACT)}: these are the operator's or the image's own",
-            at=".volumeMounts",
-        ),
-        rule(
-            ~mounts.is_given | mounts.every("m", is_only),
-            "each mountPath must be given once; a slash at its end makes no difference",
-            at=".volumeMounts",
-        ),
+        mounted_once(),
         rule(
             ~field("shmSize").is_given | ~mounts.is_given | ~mounts.some("m", whole.equals(SHM_DIRECTORY)),
             f"shmSize must not be given with a volume of your own at {SHM_DIRECTORY}: give that volume a sizeLimit",

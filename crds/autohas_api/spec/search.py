@@ -57,9 +57,13 @@ MUTABLE_WHILE_SUSPENDED: Final = (
     "priorityClassName",
     "schedulerName",
     "runtimeClassName",
+    "volumes",
+    "initContainers",
+    "shmSize",
+    "scratchSize",
 )
-"""Fields of spec.trainer that may change while the search is at rest, suspended or rejected: what runs, where and as whom, none of which
-the result depends on by intention. Its others, as above, may not.
+"""Fields of spec.trainer that may change while the search is at rest, suspended or rejected: what runs, where, as whom and with how much
+room, none of which the result depends on by intention. Its others, as above, may not.
 
 All that the platform's lists judge is among them: a list that becomes stricter must leave a begun search a way to continue.
 """

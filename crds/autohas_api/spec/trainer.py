@@ -21,6 +21,9 @@ from autohas_api.spec.placement import Affinity, ResourceClaim, Toleration, Topo
 
 WHOLE_GPUS: Final = ("nvidia.com/gpu", "amd.com/gpu", "gpu.intel.com/i915", "gpu.intel.com/xe")
 """Resources of which one is a whole GPU; shared ones and slices (nvidia.com/gpu.shared, nvidia.com/mig-1g.5gb) have other names."""
+STORAGE: Final = "ephemeral-storage"
+SCRATCH_SIZE: Final = "20Gi"
+"""Size limit of /scratch where a search sets none: a bound for the node's disk that data sets in files rarely reach."""
 _WHOLE: Final = "^[0-9]+([kMGTPE]|[KMGTPE]i)?$"
 
 
@@ -152,6 +155,12 @@ class Trainer(Model):
         description="Size limit of /dev/shm, which counts as memory. If not set, there is no limit for a pod with a "
         "device, and 64 MiB else. Must not be set if a volume is mounted at /dev/shm.",
     )
+    scratch_size: Quantity | None = Field(
+        default=None,
+        description="Size limit of /scratch, which holds downloaded data and caches; the kubelet evicts a pod that exceeds it. The pod"
+        " requests as much ephemeral-storage, unless resources has it. If not set, the limit of ephemeral-storage, else"
+        f" {SCRATCH_SIZE}, and nothing is requested.",
+    )
     env: Annotated[list[EnvVar], Field(max_length=128)] | None = Field(
         default=None, description="Environment variables of the container.", json_schema_extra=_BY_NAME
     )
@@ -230,6 +239,11 @@ class Trainer(Model):
     def limits(self) -> Resources:
         """Limits of the container; empty without any."""
         return (self.resources.limits if self.resources is not None else None) or {}
+
+    @property
+    def scratch_limit(self) -> int | str:
+        """Size limit of /scratch."""
+        return self.scratch_size if self.scratch_size is not None else self.limits.get(STORAGE, SCRATCH_SIZE)
 
     @property
     def requested_device(self) -> str:

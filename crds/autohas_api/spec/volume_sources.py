@@ -43,7 +43,7 @@ class CsiSource(Model):
     """Inline volume of a CSI driver."""
 
     driver: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$", min_length=1, max_length=63)] = Field(
-        description="Name of the CSI driver."
+        description="Name of the CSI driver, which the chart must list in trainer.csiDrivers."
     )
     fs_type: Annotated[str, StringConstraints(max_length=63)] | None = Field(
         default=None, description="Type of the file system. If not set, the driver's default."

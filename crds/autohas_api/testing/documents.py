@@ -107,6 +107,7 @@ _TRAINER: Final[dict[str, Any]] = {
     ],
     "volumeMounts": [_MOUNT],
     "shmSize": "1Gi",
+    "scratchSize": "8Gi",
     **_ENVIRONMENT,
     "nodeSelector": {"pool": "gpu"},
     "tolerations": [{"key": "a", "operator": "Equal", "value": "b", "effect": "NoExecute", "tolerationSeconds": 1}],

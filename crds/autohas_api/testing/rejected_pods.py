@@ -10,12 +10,17 @@ __all__ = ["ACCEPTED_PATHS", "POD_REJECTED_BY_RULE", "POD_REJECTED_BY_SCHEMA", "
 
 _TRAINER: Final = "spec.trainer"
 _TERM: Final = f"{_TRAINER}.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
+_FETCH_MOUNTS: Final = f"{_TRAINER}.initContainers[0].volumeMounts"
 _SPREAD: Final = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}
 _DATA: Final[dict[str, Any]] = {"name": "data", "emptyDir": {}}
 
 
 def _mount(*mounts: dict[str, Any]) -> dict[str, Any]:
     return {"volumes": [_DATA], "volumeMounts": [{"name": "data", **mount} for mount in mounts]}
+
+
+def _fetch(*mounts: dict[str, Any]) -> dict[str, Any]:
+    return {"volumes": [_DATA], "initContainers": [{"name": "fetch", "volumeMounts": [{"name": "data", **mount} for mount in mounts]}]}
 
 
 def _trainer(field: str, value: object, words: str, inside: str = "") -> Rejection:
@@ -71,6 +76,7 @@ POD_REJECTED_BY_SCHEMA: Final = (
     ),
     *(_trainer("priorityClassName", name, "should match") for name in ("a..b", "a.-b")),
     _trainer("resources", {"limits": {"cpu": "-1"}}, "should match", ".limits.cpu"),
+    _trainer("scratchSize", "-1Gi", "should match"),
     _trainer("resources", {"limits": {"cpu": -1}}, "greater than or equal to 0", ".limits.cpu"),
     _trainer(
         "volumes",
@@ -93,8 +99,19 @@ POD_REJECTED_BY_RULE: Final = (
         words="mismatchLabelKeys must not be given without labelSelector",
     ),
     *(
-        Rejection(path=_TRAINER, value=_mount({"mountPath": p}), field=f"{_TRAINER}.volumeMounts", words="or the image's own")
+        Rejection(path=_TRAINER, value=_mount({"mountPath": p}), field=f"{_TRAINER}.volumeMounts[0].mountPath", words="or the image's own")
         for p in _TAKEN_PATHS
+    ),
+    *(
+        Rejection(path=_TRAINER, value=_fetch({"mountPath": p}), field=f"{_FETCH_MOUNTS}[0].mountPath", words=words)
+        for paths, words in ((_TAKEN_PATHS, "or the image's own"), (_UNPLAIN_PATHS, "a plain absolute path"))
+        for p in paths
+    ),
+    Rejection(
+        path=_TRAINER,
+        value=_fetch({"mountPath": "/data"}, {"mountPath": "/data/"}),
+        field=_FETCH_MOUNTS,
+        words="each mountPath must be given once",
     ),
     *(
         Rejection(
@@ -200,14 +217,34 @@ POD_REJECTED_BY_RULE: Final = (
 )
 """Refused by a rule in two languages."""
 
-POD_UNACCEPTABLE: Final = tuple(
-    _trainer("resources", {"limits": {name: limit}, "requests": {name: asked}}, f"most the limit, which is {limit}", f".requests.{name}")
-    for name, limit, asked in (
-        ("cpu", "1", "1500m"),
-        ("cpu", 1, 2),
-        ("memory", "1G", "1Gi"),
-        ("memory", "1e3", "1001"),
-        ("cpu", "0.5", "501m"),
-    )
+POD_UNACCEPTABLE: Final = (
+    *(
+        _trainer(
+            "resources", {"limits": {name: limit}, "requests": {name: asked}}, f"most the limit, which is {limit}", f".requests.{name}"
+        )
+        for name, limit, asked in (
+            ("cpu", "1", "1500m"),
+            ("cpu", 1, 2),
+            ("memory", "1G", "1Gi"),
+            ("memory", "1e3", "1001"),
+            ("cpu", "0.5", "501m"),
+        )
+    ),
+    *(
+        Rejection(
+            path=_TRAINER,
+            value={"compute": {"threads": threads}, "resources": {"limits": {"cpu": limit}}},
+            field=f"{_TRAINER}.compute.threads",
+            words=f"{threads} must be at most the CPU limit of the trainer, which is {limit}: lower threads, or raise the limit",
+        )
+        for threads, limit in ((2, "1"), (4, "2500m"), (2, "500m"), (65, 64))
+    ),
+    _trainer("scratchSize", "0", 'Invalid value: "0": must be greater than 0'),
+    Rejection(
+        path=_TRAINER,
+        value={"scratchSize": "5Gi", "resources": {"limits": {"ephemeral-storage": "4Gi"}}},
+        field=f"{_TRAINER}.scratchSize",
+        words='Invalid value: "5Gi": must be at most the limit of ephemeral-storage, which counts /scratch and is 4Gi',
+    ),
 )
 """Stored by the server; its Jobs would be refused."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from autohas_api.accept.acceptance import find_resource_errors
 from autohas_api.spec.search import Search
 from autohas_api.spec.trainer import Trainer
 from autohas_api.wire.reasons import Reason
@@ -16,6 +17,7 @@ from autohas_operator.decide import intervals
 from autohas_operator.decide.conditions import Verdict, continuation, is_durable, verdict_of
 from autohas_operator.records.observed import JobRecord, SearchRecord
 from autohas_operator.settings import PodSettings
+from autohas_operator.trainer_defaults import with_defaults
 from autohas_operator.wording import epoch
 
 _SYSTEM: Final = "system-"
@@ -57,7 +59,12 @@ def find_platform_refusal(search: Search, status: Status, pods: PodSettings) -> 
     if _is_missing(scheduler, (*pods.schedulers, *([_USUAL_SCHEDULER] if pods.schedulers else []))):
         message = _describe_allowed("schedulerName", scheduler, "schedulers", pods.schedulers)
         return Verdict(status="False", reason=Reason.SCHEDULER_NOT_ALLOWED, message=message)
-    return _check_other_images(trainer, pods) or _check_image(trainer, status, pods)
+    return (
+        _check_csi_drivers(trainer, pods)
+        or _check_other_images(trainer, pods)
+        or _check_image(trainer, status, pods)
+        or _check_default_resources(search, pods)
+    )
 
 
 def _is_missing(name: str | None, allowed: tuple[str, ...]) -> bool:
@@ -90,6 +97,24 @@ def _check_other_images(trainer: Trainer, pods: PodSettings) -> Verdict | None:
             message = f'spec.trainer.{name}: "{image}" must begin with an entry of the chart value trainer.allowedImages: {allowed}'
             return Verdict(status="False", reason=Reason.IMAGE_NOT_ALLOWED, message=message)
     return None
+
+
+def _check_csi_drivers(trainer: Trainer, pods: PodSettings) -> Verdict | None:
+    """Why an inline volume is not allowed, or None: an empty list allows no driver, because each has rights of its own on the node."""
+    for index, volume in enumerate(trainer.volumes or []):
+        if volume.csi is not None and volume.csi.driver not in pods.csi_drivers:
+            message = _describe_allowed(f"volumes[{index}].csi.driver", volume.csi.driver, "csiDrivers", pods.csi_drivers)
+            return Verdict(status="False", reason=Reason.CSI_DRIVER_NOT_ALLOWED, message=message)
+    return None
+
+
+def _check_default_resources(search: Search, pods: PodSettings) -> Verdict | None:
+    """Why the search does not fit into the resources that the platform gives it, or None; `accept` has checked those of its own."""
+    problem = next(find_resource_errors(with_defaults(search, pods.defaults).spec), None)
+    if problem is None:
+        return None
+    message = f"{problem} (with what the search leaves out from the chart value trainer.defaults)"
+    return Verdict(status="False", reason=Reason.INVALID_SPEC, message=message)
 
 
 def _repository(image: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from autohas_api.base import names
 from autohas_api.base.model import Model
 from autohas_api.spec.search import Search
-from autohas_api.spec.trainer import Trainer
+from autohas_api.spec.trainer import STORAGE, Trainer
 from autohas_operator.settings import PodSettings
 from autohas_operator.trainer_defaults import with_defaults
 
@@ -117,8 +117,13 @@ def _without_devices(amounts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _resources(trainer: Trainer) -> dict[str, Any]:
-    """Requests and limits, with all resource claims of the pod, because the trainer is its only container."""
+    """Requests and limits, with all resource claims of the pod, because the trainer is its only container that stays.
+
+    A size of /scratch is requested from the node's disk, so that the scheduler chooses a node with room.
+    """
     resources = trainer.resources.to_json() if trainer.resources is not None else {}
+    if trainer.scratch_size is not None and STORAGE not in {**trainer.limits, **resources.get("requests", {})}:
+        resources = {**resources, "requests": {**resources.get("requests", {}), STORAGE: trainer.scratch_size}}
     claims = [{"name": claim.name} for claim in trainer.resource_claims or []]
     return {**resources, "claims": claims} if claims else resources
 
@@ -180,7 +185,7 @@ def _own_volumes(search: Search, config_map: str) -> list[dict[str, Any]]:
     return [
         {"name": _CONFIG, "configMap": {"name": config_map}},
         {"name": _CHECKPOINT, **source},
-        {"name": _SCRATCH, "emptyDir": {}},
+        {"name": _SCRATCH, "emptyDir": {"sizeLimit": search.spec.trainer.scratch_limit}},
         *shared,
     ]
 

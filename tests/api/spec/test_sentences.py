@@ -171,7 +171,8 @@ def test_settings_that_contradict_each_other_are_refused(path: str, value: Any, 
         (
             mounted("/dev"),
             (
-                "spec.trainer.volumeMounts: mountPath must not be at or below /etc/autohas, /var/lib/autohas, /scratch, /proc, /sys,"
+                'spec.trainer.volumeMounts[0].mountPath: Invalid value: "/dev": mountPath must not be at or below /etc/autohas,'
+                " /var/lib/autohas, /scratch, /proc, /sys,"
                 " /opt/autohas, /opt/venv or /dev (but /dev/shm), nor one of /, /etc, /var, /var/lib, /opt, /usr,"
                 " /usr/bin, /usr/lib, /usr/local,"
                 " /usr/local/bin, /usr/local/lib, /bin, /sbin, /lib, /lib64: these are the operator's or the image's own"

@@ -59,6 +59,7 @@ LOOSENED: tuple[tuple[str, Any, str], ...] = (
     ("pod.initContainers", [{**INIT, "securityContext": PRIVILEGED}], FREED),
     ("pod.volumes+", {"name": "x", "hostPath": {"path": "/"}}, VOLUMES),
     ("pod.volumes+", {"name": "x", "nfs": {"server": "files", "path": "/"}}, VOLUMES),
+    ("pod.volumes+", {"name": "x", "csi": {"driver": "nfs.csi.k8s.io"}}, "of the CSI drivers of trainer.csiDrivers: none"),
     ("pod.volumes+", TOKEN, "must not mount a token of a service account"),
     ("pod.securityContext.runAsNonRoot", False, FREED),
     ("pod.securityContext.runAsNonRoot", None, UNSET),

@@ -12,6 +12,7 @@ import pytest
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.base.spec_errors import SpecError
+from autohas_api.spec.trainer import ResourceRequirements
 from autohas_api.testing.rejections import a_search, with_change
 from autohas_api.wire.status import ConditionType, Status
 from autohas_operator.decide.actions import CreateAttempt
@@ -19,8 +20,9 @@ from autohas_operator.decide.conditions import verdict_of
 from autohas_operator.decide.plan import Plan, plan
 from autohas_operator.testing.builders import NOW_S, PODS, observe, stored_search
 from autohas_operator.testing.trainer_fields import EVERY_TRAINER_FIELD, VOLUMES
+from autohas_operator.trainer_defaults import TrainerDefaults
 
-OURS = replace(PODS, allowed_images=("registry.example/team",), service_accounts=("trainer",))
+OURS = replace(PODS, allowed_images=("registry.example/team",), csi_drivers=("secrets-store.csi.k8s.io",), service_accounts=("trainer",))
 
 
 def decide_on(trainer: dict[str, Any]) -> Plan:
@@ -77,6 +79,70 @@ def test_the_list_of_allowed_images_holds_for_every_image_of_the_pod(trainer: di
     assert (refusal.status, refusal.reason) == ("False", "ImageNotAllowed")
     assert refusal.message == (
         f'spec.trainer.{place}: "evil.example/x:1" must begin with an entry of the chart value trainer.allowedImages: registry.example/team'
+    )
+
+
+@pytest.mark.parametrize(("drivers", "listed"), [((), "none"), (("other.example",), "other.example")])
+def test_only_listed_drivers_may_be_named(drivers: tuple[str, ...], listed: str) -> None:
+    """No Job is created; an empty list allows no driver, and the sentence names the field."""
+    search = stored_search(trainer={"volumes": [{"name": "a", "emptyDir": {}}, {"name": "b", "csi": {"driver": "nfs.csi.k8s.io"}}]})
+    decided = plan(observe(search), Status(), replace(PODS, csi_drivers=drivers), NOW_S)
+    refusal = verdict_of(decided.status, ConditionType.ACCEPTED)
+
+    assert decided.action is None
+    assert refusal is not None
+    assert (refusal.status, refusal.reason) == ("False", "CsiDriverNotAllowed")
+    assert refusal.message == (
+        'spec.trainer.volumes[1].csi.driver: "nfs.csi.k8s.io" must be one that the platform allows (chart value trainer.csiDrivers):'
+        f" {listed}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("trainer", "defaults", "limit", "request_"),
+    [
+        ({}, {}, "20Gi", None),
+        ({"scratchSize": "50Gi"}, {}, "50Gi", "50Gi"),
+        ({"resources": {"limits": {"ephemeral-storage": "8Gi"}}}, {}, "8Gi", None),
+        ({"scratchSize": "5Gi", "resources": {"limits": {"ephemeral-storage": "8Gi"}}}, {}, "5Gi", None),
+        ({"scratchSize": "5Gi", "resources": {"requests": {"ephemeral-storage": "1Gi"}}}, {}, "5Gi", "1Gi"),
+        ({}, {"scratch_size": "30Gi"}, "30Gi", "30Gi"),
+    ],
+)
+def test_scratch_is_bounded_and_requested(trainer: dict[str, Any], defaults: dict[str, Any], limit: str, request_: str | None) -> None:
+    """By its size, else by the limit of the pod's disk, else by the default; a size that is asked for is requested from the node."""
+    pods = replace(PODS, defaults=TrainerDefaults(**defaults))
+    action = plan(observe(stored_search(trainer=trainer)), Status(), pods, NOW_S).action
+    assert isinstance(action, CreateAttempt)
+    pod = action.job["spec"]["template"]["spec"]
+
+    assert [v["emptyDir"] for v in pod["volumes"] if v["name"] == "autohas-scratch"] == [{"sizeLimit": limit}]
+    assert pod["containers"][0]["resources"].get("requests", {}).get("ephemeral-storage") == request_
+
+
+WORKERS = {"name": "image-folder", "path": "/d", "workers": 3}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "place"),
+    [
+        ("spec.trainer", {"compute": {"threads": 3}}, "spec.trainer.compute.threads"),
+        ("spec.task.data", WORKERS, "spec.task.data.workers"),
+    ],
+)
+def test_the_platforms_resources_bound_what_a_search_asks_for(field: str, value: dict[str, Any], place: str) -> None:
+    """As its own would at `autohas validate`; no Job is created."""
+    defaults = TrainerDefaults(resources=ResourceRequirements(limits={"cpu": "2"}))
+    search = with_change(stored_search(), field, value)
+    decided = plan(observe(search), Status(), replace(PODS, defaults=defaults), NOW_S)
+    refusal = verdict_of(decided.status, ConditionType.ACCEPTED)
+
+    assert decided.action is None
+    assert refusal is not None
+    assert (refusal.status, refusal.reason) == ("False", "InvalidSpec")
+    assert refusal.message == (
+        f"{place}: 3 must be at most the CPU limit of the trainer, which is 2: lower {place.rpartition('.')[2]}, or raise the limit"
+        " (with what the search leaves out from the chart value trainer.defaults)"
     )
 
 

@@ -169,6 +169,8 @@ REFUSALS: dict[str, tuple[dict[str, Any], PodSettings]] = {
     "priorityClassName": ({"priorityClassName": "urgent"}, LISTS),
     "runtimeClassName": ({"runtimeClassName": "kata"}, LISTS),
     "schedulerName": ({"schedulerName": "mine"}, LISTS),
+    "volumes": ({"volumes": [{"name": "v", "csi": {"driver": "nfs.csi.k8s.io"}}]}, PODS),
+    "initContainers": ({"initContainers": [{"name": "fetch", "image": "mine:1"}]}, STRICT),
 }
 
 
