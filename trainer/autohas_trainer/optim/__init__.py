@@ -4,7 +4,7 @@ from autohas_trainer.optim.clipping import MAX_NORM, clip, norm_of
 from autohas_trainer.optim.masking import keep_gradients
 from autohas_trainer.optim.rule import STATE_KEYS, OptimizerName, UpdateRule, clamp_factor, counts_updates, decays
 from autohas_trainer.optim.schedule import Schedule, schedule
-from autohas_trainer.optim.sliced import Slices, apply_update, temporary_update
+from autohas_trainer.optim.sliced import Slices, apply_update, look_ahead, temporary_update
 from autohas_trainer.optim.standalone import load_optimizer, optimizer_tensors, set_rate, standalone_optimizer
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "decays",
     "keep_gradients",
     "load_optimizer",
+    "look_ahead",
     "norm_of",
     "optimizer_tensors",
     "schedule",

@@ -20,7 +20,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["Cells", "UpdateCounts"]
+from autohas_trainer.data.examples.transfer import put_on
+
+__all__ = ["Cells", "DenseCells", "UpdateCounts"]
 
 Index = tuple[tuple[int, int], ...]
 """Where a slice begins and ends, per dimension."""
@@ -32,13 +34,21 @@ class _Part:
     """The part of a grid that one slice covers.
 
     `places` are its cells in the block of its tensor, flat; `shape` is theirs as a grid. `elements` give the cell of each element per
-    dimension, None in a dimension of one cell; `lengths` are the elements of each cell of a vector (of a scalar: one).
+    dimension, None in a dimension of one cell; `lengths` are the elements of each cell per dimension.
     """
 
     places: Counts
     shape: tuple[int, ...]
     elements: tuple[Tensor | None, ...]
-    lengths: Counts
+    lengths: tuple[Counts, ...]
+
+    def runs(self) -> tuple[Counts, Counts]:
+        """Cell and length of each run of elements that lie one after another in memory and in one cell, where the slice is dense."""
+        cells = np.arange(self.places.size).reshape(self.shape)
+        for dimension, lengths in enumerate(self.lengths[:-1]):
+            cells = np.repeat(cells, lengths, axis=dimension)
+        last = self.lengths[-1] if self.lengths else np.ones(1, dtype=np.int64)
+        return cells.reshape(-1), np.tile(last, cells.size // last.size)
 
 
 class UpdateCounts:
@@ -103,7 +113,7 @@ class UpdateCounts:
         elements = (
             None if last - first == 1 else torch.from_numpy(c).to(self.device) for c, (_, first, last) in zip(cells, spans, strict=True)
         )
-        lengths = np.diff(spans[0][0][spans[0][1] : spans[0][2] + 1]) if len(spans) == 1 else np.ones(1, dtype=np.int64)
+        lengths = tuple(np.diff(bounds[first : last + 1]) for bounds, first, last in spans)
         return _Part(places.reshape(-1), places.shape, tuple(elements), lengths)
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -165,8 +175,9 @@ class Cells:
         self._bounds = [0, *accumulate(sizes)]
         self._first_vector = sum(len(part.shape) > 1 for part in parts)
         vectors = parts[self._first_vector :]
-        lengths = np.concatenate([np.zeros(0, dtype=np.int64), *(part.lengths for part in vectors)])
-        self._vector_bounds = [0, *accumulate(int(part.lengths.sum()) for part in vectors)]
+        each = [part.lengths[0] if part.lengths else np.ones(1, dtype=np.int64) for part in vectors]
+        lengths = np.concatenate([np.zeros(0, dtype=np.int64), *each])
+        self._vector_bounds = [0, *accumulate(int(of_one.sum()) for of_one in each)]
         cells = np.repeat(np.arange(self._bounds[self._first_vector], self._bounds[-1]), lengths)
         self._vector_elements = torch.from_numpy(cells).to(self._counts.device)
         self._version = self._counts.version
@@ -198,6 +209,23 @@ class Cells:
                 cells = cells if elements is None else cells.index_select(dimension, elements)
             spread.append(cells)
         return spread
+
+
+class DenseCells(Cells):
+    """The cells of slices that lie one after another in one buffer: as many operations on the device for many tensors as for one."""
+
+    def spread(self, values: npt.NDArray[np.float64], tensors: Sequence[int]) -> list[Tensor]:
+        """As `Cells.spread`; no dimension is left to be broadcast."""
+        runs = [part.runs() for part in self._parts]
+        numbers = np.concatenate([cells + first for (cells, _), first in zip(runs, self._bounds, strict=False)])
+        lengths = np.concatenate([of_one for _, of_one in runs])
+        shapes = [tuple(int(of_one.sum()) for of_one in part.lengths) for part in self._parts]
+        sizes = [math.prod(shape) for shape in shapes]
+        device = self._counts.device
+        places, repeats = put_on(torch.from_numpy(np.stack((numbers, lengths))), device).unbind()
+        on_runs = put_on(torch.from_numpy(values.astype(np.float32)), device).index_select(1, places)
+        parts = on_runs.repeat_interleave(repeats, dim=1, output_size=sum(sizes)).split_with_sizes(sizes, dim=1)
+        return [parts[tensor].view(len(values), *shapes[tensor]) for tensor in tensors]
 
 
 def _read_bounds(lines: Sequence[int]) -> list[list[int]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -22,7 +22,7 @@ from torch import Tensor
 from autohas_trainer.optim.cells import Cells
 from autohas_trainer.optim.rule import STATE_KEYS, UpdateRule, counts_updates, decays
 
-__all__ = ["Slices", "apply_update", "temporary_update"]
+__all__ = ["Slices", "apply_update", "look_ahead", "temporary_update"]
 
 ALPHA: Final = 0.99
 
@@ -85,6 +85,13 @@ def apply_update(slices: Slices, grads: Sequence[Tensor], rule: UpdateRule) -> N
         slices.cells.put(counts)
 
 
+@torch.no_grad()
+def look_ahead(slices: Slices, grads: Sequence[Tensor], rule: UpdateRule) -> None:
+    """As `apply_update`, but Adam's counts stay: for weights and moments that the caller puts back."""
+    moments = {key: list(slices.moments[key]) for key in STATE_KEYS[rule.optimizer]}
+    _move(slices, _decay(slices, grads, rule), moments, _next_counts(slices, rule), rule)
+
+
 @contextmanager
 def temporary_update(slices: Slices, grads: Sequence[Tensor], rule: UpdateRule) -> Iterator[None]:
     """Hold the weights at W* = update(W) inside the block; afterwards they are W again, bit for bit.
@@ -95,8 +102,8 @@ def temporary_update(slices: Slices, grads: Sequence[Tensor], rule: UpdateRule) 
     weights = list(slices.weights)
     with torch.no_grad():
         saved = [weight.clone() for weight in weights]
-        moments = {key: [moment.clone() for moment in slices.moments[key]] for key in STATE_KEYS[rule.optimizer]}
-        _move(slices, _decay(slices, grads, rule), moments, _next_counts(slices, rule), rule)
+        moments = {key: tuple(moment.clone() for moment in slices.moments[key]) for key in STATE_KEYS[rule.optimizer]}
+        look_ahead(replace(slices, moments=moments), grads, rule)
     try:
         yield
     finally:
@@ -106,10 +113,11 @@ def temporary_update(slices: Slices, grads: Sequence[Tensor], rule: UpdateRule) 
 
 def _decay(slices: Slices, grads: Sequence[Tensor], rule: UpdateRule) -> list[Tensor]:
     """Return g + d·w; the given gradients stay as they are, since trial and commit share them."""
+    grads = [grad.contiguous() for grad in grads]  # those of a narrow matrix lie transposed, and mixed layouts are slow
     n = _num_decaying(slices, rule)
     if n == 0 or rule.optimizer == "adamw":
-        return list(grads)
-    return [*_add(list(grads[:n]), list(slices.weights[:n]), alpha=rule.weight_decay), *grads[n:]]
+        return grads
+    return [*_add(grads[:n], list(slices.weights[:n]), alpha=rule.weight_decay), *grads[n:]]
 
 
 def _num_decaying(slices: Slices, rule: UpdateRule) -> int:

@@ -2,15 +2,14 @@
 
 Called by the engine's step context, once per gradient, trial, commit and score. Knows nothing of policies, rewards or schedules.
 
-Ours: view leaves. A leaf is `shared[name][index].detach().requires_grad_()`: the gradient is taken with respect to the slice, and the
-update writes through the view. No zero-padded gradients, no optimizer pass over unsampled weights: a step
-costs 1.04 to 1.09 times its floor (benchmarks/results) where a copy and a second gradient cost twice as much.
+A path is a `Cut`: views of the shared tensors on a CPU, one gathered buffer on an accelerator; the arithmetic is the same. A step costs
+1.04 to 1.09 times its floor on a CPU (benchmarks/results), where a copy and a second gradient cost twice as much.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,16 +18,18 @@ from torch import Tensor
 
 from autohas_trainer.data.batches import RewardBatch, SelectionBatch, TrainBatch
 from autohas_trainer.errors import CheckpointError
+from autohas_trainer.optim import STATE_KEYS, OptimizerName, Slices, UpdateRule, counts_updates, decays
 from autohas_trainer.optim.cells import Cells, UpdateCounts
-from autohas_trainer.optim.rule import STATE_KEYS, OptimizerName, UpdateRule, counts_updates, decays
-from autohas_trainer.optim.sliced import Slices, apply_update, temporary_update
 from autohas_trainer.seeding import Key
+from autohas_trainer.supernet.cut import Cut, ViewCut
+from autohas_trainer.supernet.dense import Arena, DenseCut
 from autohas_trainer.tasks import Task
 from autohas_trainer.templates import Index, Path, Template
 
 __all__ = ["Supernet"]
 
 SGD: Final[OptimizerName] = "sgd"
+_WEIGHTS: Final = "weights"
 _GRIDS: Final = ("counts/", "bounds/")
 """Names of what `UpdateCounts` keeps begin so."""
 _CutKey = tuple[str, *tuple[int, ...]]
@@ -40,14 +41,6 @@ class _View:
 
     leaf: Tensor
     moments: dict[str, Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class _Cut:
-    """The views that one path samples, by name and as lists in the order of the update."""
-
-    leaves: dict[str, Tensor]
-    slices: Slices
 
 
 class Supernet:
@@ -67,6 +60,7 @@ class Supernet:
         *,
         dtype: torch.dtype | None = None,
         optimizers: Collection[OptimizerName] = (SGD,),
+        is_dense: bool | None = None,
     ) -> None:
         """Initialise the shared weights.
 
@@ -78,21 +72,31 @@ class Supernet:
             dtype: `torch.bfloat16` computes forwards under autocast; None computes in float32. Weights are always float32. Searches
                 give None; the other is there for the test of the autocast trap (see `_autocast`).
             optimizers: The kinds of rule that `trial` and `commit` may be given.
+            is_dense: Whether a path is gathered into a buffer; None: on every device but a CPU. The other values are there for tests.
         """
         self._template = template
         self._task = task
         self._device = device
         self._dtype = dtype
-        self._weights = {name: weight.to(device) for name, weight in template.shared(rng_key).items()}
+        self._is_dense = device.type != "cpu" if is_dense is None else is_dense
+        weights = template.shared(rng_key)
         keys = sorted({key for optimizer in optimizers for key in STATE_KEYS[optimizer]})
-        self._moments = {key: {name: torch.zeros_like(weight) for name, weight in self._weights.items()} for key in keys}
+        self._arenas: dict[str, Arena] = {}
+        if self._is_dense:
+            self._arenas = {_WEIGHTS: Arena(weights, device)}
+            self._weights = self._arenas[_WEIGHTS].tensors
+            self._arenas |= {key: Arena({name: torch.zeros_like(weight) for name, weight in weights.items()}, device) for key in keys}
+            self._moments = {key: self._arenas[key].tensors for key in keys}
+        else:
+            self._weights = {name: weight.to(device) for name, weight in weights.items()}
+            self._moments = {key: {name: torch.zeros_like(weight) for name, weight in self._weights.items()} for key in keys}
         shapes = {name: tuple(weight.shape) for name, weight in self._weights.items()}
         self._counts = UpdateCounts(shapes, device) if any(map(counts_updates, optimizers)) else None
         self._views: dict[_CutKey, _View] = {}
-        self._cuts: dict[tuple[str, ...], _Cut] = {}
+        self._cuts: dict[tuple[str, ...], Cut] = {}
 
     def leaves(self, path: Path) -> Mapping[str, Tensor]:
-        """Return the view leaves of `path` by name: float32, requiring gradients, sharing the supernet's memory."""
+        """Return the leaves of `path` by name: float32, requiring gradients; they hold its weights until another path is asked for."""
         return self._cut(path).leaves
 
     def gradient(self, path: Path, batch: TrainBatch, label_smoothing: float = 0.0) -> tuple[Tensor, dict[str, Tensor]]:
@@ -122,44 +126,26 @@ class Supernet:
 
         Returns whether they fit: custom hyperparameters may change an own network, and then the shared weights stay as they are.
         """
-        leaves = self._cut(path).leaves
-        if {name: leaf.shape for name, leaf in leaves.items()} != {name: weight.shape for name, weight in weights.items()}:
+        cut = self._cut(path)
+        if {name: leaf.shape for name, leaf in cut.leaves.items()} != {name: weight.shape for name, weight in weights.items()}:
             return False
-        for name, leaf in leaves.items():
-            leaf.copy_(weights[name])
+        cut.put(weights)
         return True
 
-    @contextmanager
-    def trial(self, path: Path, grads: Mapping[str, Tensor], rule: UpdateRule) -> Iterator[None]:
+    def trial(self, path: Path, grads: Mapping[str, Tensor], rule: UpdateRule) -> AbstractContextManager[None]:
         """Hold the weights of `path` at update(W, grads, rule) inside the block; afterwards everything is as before, bit for bit."""
-        cut = self._cut(path)
-        with temporary_update(cut.slices, [grads[name] for name in cut.leaves], rule):
-            yield
+        return self._cut(path).trial(grads, rule)
 
     def commit(self, path: Path, grads: Mapping[str, Tensor], rule: UpdateRule) -> None:
         """Move the weights and the moments of `path` one step; what the path does not sample is untouched."""
-        cut = self._cut(path)
-        apply_update(cut.slices, [grads[name] for name in cut.leaves], rule)
+        self._cut(path).commit(grads, rule)
 
-    @contextmanager
-    def revertible(self, path: Path, optimizer: OptimizerName) -> Iterator[Callable[[], None]]:
+    def revertible(self, path: Path, optimizer: OptimizerName) -> AbstractContextManager[Callable[[], None]]:
         """Yield a function that puts weights and the optimizer's moments of `path` back to what they are now, bit for bit.
 
         By copy, never by undoing the step: rounding would stay behind, and NaN forever.
         """
-        slices = self._cut(path).slices
-        cells = slices.cells if counts_updates(optimizer) else None
-        live = [*slices.weights, *(moment for key in STATE_KEYS[optimizer] for moment in slices.moments[key])]
-        saved, counts = [tensor.detach().clone() for tensor in live], None if cells is None else cells.current()
-
-        @torch.no_grad()
-        def revert() -> None:
-            for tensor, value in zip(live, saved, strict=True):
-                tensor.copy_(value)
-            if cells is not None and counts is not None:
-                cells.put(counts)
-
-        yield revert
+        return self._cut(path).revertible(optimizer)
 
     @torch.no_grad()
     def loss_and_quality(self, path: Path, batch: TrainBatch | RewardBatch | SelectionBatch) -> tuple[Tensor, Tensor]:
@@ -203,6 +189,8 @@ class Supernet:
         for name, tensor in mine.items():
             if not name.startswith(_GRIDS):
                 tensor.copy_(state[name])
+        if self._is_dense:
+            self._cuts.clear()
 
     def _autocast(self) -> torch.autocast:
         """Open a region of our own, without its weight cache, whatever region the caller is in.
@@ -220,24 +208,32 @@ class Supernet:
             view = self._views[key] = _View(leaf, {key: moments[name][index] for key, moments in self._moments.items()})
         return view
 
-    def _cut(self, path: Path) -> _Cut:
-        """Return the views of `path`, decaying leaves first."""
+    def _cut(self, path: Path) -> Cut:
+        """Return the cut of `path`: views are kept for many paths, a buffer for the latest one."""
         key = tuple(path[decision.name] for decision in self._template.decisions)
         cut = self._cuts.get(key)
         if cut is None:
-            indices = self._template.slices(path)
-            views = {name: self._view(name, index) for name, index in indices.items()}
-            ordered = dict(sorted(views.items(), key=lambda item: not decays(item[1].leaf.ndim)))
-            slices = Slices(
-                weights=tuple(view.leaf for view in ordered.values()),
-                moments={moment: tuple(view.moments[moment] for view in ordered.values()) for moment in self._moments},
-                cells=None if self._counts is None else Cells(self._counts, {name: indices[name] for name in ordered}),
-                num_decaying=sum(decays(view.leaf.ndim) for view in ordered.values()),
-            )
-            if len(self._cuts) >= self._MAX_CUTS:
+            if len(self._cuts) >= (1 if self._is_dense else self._MAX_CUTS):
                 self._cuts.clear()
-            cut = self._cuts[key] = _Cut({name: view.leaf for name, view in ordered.items()}, slices)
+            indices = self._template.slices(path)
+            cut = self._cuts[key] = self._dense_cut(indices) if self._is_dense else self._view_cut(indices)
         return cut
+
+    def _dense_cut(self, indices: Mapping[str, Index]) -> DenseCut:
+        moments = {key: self._arenas[key] for key in self._moments}
+        return DenseCut(self._arenas[_WEIGHTS], moments, indices, self._counts)
+
+    def _view_cut(self, indices: Mapping[str, Index]) -> ViewCut:
+        """Cut views, decaying leaves first."""
+        views = {name: self._view(name, index) for name, index in indices.items()}
+        ordered = dict(sorted(views.items(), key=lambda item: not decays(item[1].leaf.ndim)))
+        slices = Slices(
+            weights=tuple(view.leaf for view in ordered.values()),
+            moments={moment: tuple(view.moments[moment] for view in ordered.values()) for moment in self._moments},
+            cells=None if self._counts is None else Cells(self._counts, {name: indices[name] for name in ordered}),
+            num_decaying=sum(decays(view.leaf.ndim) for view in ordered.values()),
+        )
+        return ViewCut({name: view.leaf for name, view in ordered.items()}, slices)
 
 
 def _describe(tensor: Tensor | None) -> str:
