@@ -32,6 +32,8 @@ from testcluster.cluster import Cluster
 from testcluster.waiting import until
 
 DEADLINE_S = 60.0
+DRIVER = "secrets-store.csi.k8s.io"
+"""The driver of csi volumes that the chart allows here."""
 (PORT,) = ports.free(1)
 """The port of the played trainers: a real trainer on this machine may listen on the usual port on all addresses."""
 _addresses, _numbers = count(2), count(1)
@@ -116,6 +118,7 @@ class OperatorProcess:
             "resync-period-s": self._resync_period_s,
             "trainer-image": "trainer:test",
             "trainer-service-accounts": "absent",
+            "trainer-csi-drivers": DRIVER,
             **self._flags,
         }
         command = [sys.executable, "-m", "autohas_operator", *(f"--{name}={value}" for name, value in flags.items())]
@@ -268,7 +271,8 @@ def install(cluster: Cluster, namespace: str, path: Path, *flags: str) -> Path:
 
 @pytest.fixture(scope="session", name="operator_kubeconfig")
 def _operator_kubeconfig(control_plane: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return install(control_plane, NAMESPACE, tmp_path_factory.mktemp("operator") / "kubeconfig", "--set=trainer.serviceAccounts={absent}")
+    allowed = ("--set=trainer.serviceAccounts={absent}", f"--set=trainer.csiDrivers={{{DRIVER}}}")
+    return install(control_plane, NAMESPACE, tmp_path_factory.mktemp("operator") / "kubeconfig", *allowed)
 
 
 @pytest.fixture(name="bench")

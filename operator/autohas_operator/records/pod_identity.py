@@ -1,9 +1,9 @@
 """Whether a pod is what its Job describes: a comparison of the parts that can affect the result. Pure.
 
 A user who may create pods can give one the labels and owner reference of a trainer; its termination message would be read as a result.
-A pod is therefore recognized only if its trainer container runs what the Job's does. Mutating webhooks may add what cannot affect the
-result: sidecars, tolerations, pull secrets, resources, variables, mounted tokens. Whatever could run other code in the trainer container,
-give it other input, or write its files is a difference.
+A pod is therefore recognized only if its trainer container and its init containers run what the Job's do. Mutating webhooks may add what
+cannot affect the result: sidecars, tolerations, pull secrets, resources, variables, mounted tokens. Whatever could run other code in the
+trainer container, give it other input, or write its files is a difference.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ _OF_THE_CONTAINER: Final = (
     "volumeDevices",
     "terminationMessagePath",
     "terminationMessagePolicy",
+    "restartPolicy",
 )
 _OF_THE_POD: Final = ("hostPID", "hostIPC", "hostNetwork", "shareProcessNamespace")
 """A container that shares the trainer's processes can write its files and its termination message through /proc."""
@@ -55,21 +56,30 @@ class PodIdentity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PodTemplate:
-    """The trainer container and the parts of its pod that can affect it; values are canonical JSON under their names in the manifest.
-
-    `mounts` are (mountPath, mount), `volumes` (name, source) of all volumes, `tokens` the names of the volumes with only tokens and
-    certificates of the cluster, `shared` the names of the volumes that other containers mount.
-    """
+class ContainerTemplate:
+    """What a container runs; values are canonical JSON under their names in the manifest, `mounts` are (mountPath, mount)."""
 
     image: str
-    account: str
     fixed: _Entries
     env: _Entries
     mounts: _Entries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodTemplate:
+    """The trainer and the parts of its pod that can affect it; values are canonical JSON under their names in the manifest.
+
+    `init` are the init containers by name, `volumes` (name, source) of all volumes, `tokens` the names of the volumes with only tokens
+    and certificates of the cluster, `shared` pairs of another container and a volume that it mounts.
+    """
+
+    trainer: ContainerTemplate
+    init: tuple[tuple[str, ContainerTemplate], ...]
+    account: str
+    fixed: _Entries
     volumes: _Entries
     tokens: frozenset[str]
-    shared: frozenset[str]
+    shared: frozenset[tuple[str, str]]
 
 
 def pod_spec_in(job: _Document) -> _Document:
@@ -93,21 +103,27 @@ def pod_template(spec: _Document) -> PodTemplate:
     trainer: _Document = next((c for c in containers if c.get("name") == TRAINER_CONTAINER), {})
     others = [c for name in ("containers", "initContainers") for c in get_objects(spec, name) if c is not trainer]
     volumes = get_objects(spec, "volumes")
-    commands = {name: get_object(trainer, name).get("exec") for name in _PROBES}
-    fixed = {
-        **{name: trainer.get(name) for name in _OF_THE_CONTAINER},
-        **{f"{name}.exec": command for name, command in commands.items()},
-        **{name: spec.get(name) for name in _OF_THE_POD},
-    }
     return PodTemplate(
-        image=get_text(trainer, "image"),
+        trainer=_container_template(trainer),
+        init=tuple((get_text(c, "name"), _container_template(c)) for c in get_objects(spec, "initContainers")),
         account=get_text(spec, "serviceAccountName"),
-        fixed=_entries((name, _plain(value)) for name, value in fixed.items() if _plain(value)),
-        env=_entries((get_text(entry, "name"), _plain(entry)) for entry in get_objects(trainer, "env")),
-        mounts=_entries((get_text(mount, "mountPath"), _plain(mount)) for mount in get_objects(trainer, "volumeMounts")),
+        fixed=_entries((name, value) for name in _OF_THE_POD if (value := _plain(spec.get(name)))),
         volumes=_entries((get_text(volume, "name"), _source(volume)) for volume in volumes),
         tokens=frozenset(get_text(volume, "name") for volume in volumes if _is_token(volume)),
-        shared=frozenset(get_text(mount, "name") for c in others for mount in get_objects(c, "volumeMounts")),
+        shared=frozenset((get_text(c, "name"), get_text(mount, "name")) for c in others for mount in get_objects(c, "volumeMounts")),
+    )
+
+
+def _container_template(container: _Document) -> ContainerTemplate:
+    fixed = {
+        **{name: container.get(name) for name in _OF_THE_CONTAINER},
+        **{f"{name}.exec": get_object(container, name).get("exec") for name in _PROBES},
+    }
+    return ContainerTemplate(
+        image=get_text(container, "image"),
+        fixed=_entries((name, _plain(value)) for name, value in fixed.items() if _plain(value)),
+        env=_entries((get_text(entry, "name"), _plain(entry)) for entry in get_objects(container, "env")),
+        mounts=_entries((get_text(mount, "mountPath"), _plain(mount)) for mount in get_objects(container, "volumeMounts")),
     )
 
 
@@ -116,37 +132,60 @@ def difference(pod: PodTemplate, job: PodTemplate, injected_mounts: Sequence[str
 
     Webhooks of the platform may mount anything below `injected_mounts`.
     """
-    if pod.image != job.image:
-        return f'its image is "{pod.image}", not "{job.image}"'
+    odd = _find_difference(pod.trainer, job.trainer, pod.tokens, injected_mounts)
+    if odd is not None:
+        return odd
     if pod.fixed != job.fixed:
-        name = min(set(pod.fixed) ^ set(job.fixed))[0]
-        return f"{name} differs from its Job's"
+        return f"{min(set(pod.fixed) ^ set(job.fixed))[0]} differs from its Job's"
     return (
-        _find_changed(pod.env, job.env, "variable")
-        or _find_changed(pod.mounts, job.mounts, "mount")
-        or _find_changed(pod.volumes, job.volumes, "volume")
+        _find_changed(pod.volumes, job.volumes, "volume")
+        or _find_changed_init_container(pod, job, injected_mounts)
         or next(
-            (
-                f"it has the variable {name}, which its Job does not have"
-                for name in _find_added(pod.env, job.env)
-                if _is_loader_variable(name)
-            ),
-            None,
+            (f"another of its containers mounts {name}" for _, name in sorted(pod.shared - job.shared) if name in dict(job.volumes)), None
         )
-        or _find_added_mount(pod, job, injected_mounts)
-        or next((f"another of its containers mounts {name}" for name in sorted(pod.shared - job.shared) if name in dict(job.volumes)), None)
+    )
+
+
+def _find_changed_init_container(pod: PodTemplate, job: PodTemplate, injected_mounts: Sequence[str]) -> str | None:
+    """The first difference in an init container of the Job, which writes what the trainer reads; webhooks may add others."""
+    present = dict(pod.init)
+    for name, wanted in job.init:
+        if name not in present:
+            return f"it has no init container {name}"
+        odd = _find_difference(present[name], wanted, pod.tokens, injected_mounts)
+        if odd is not None:
+            return f"in init container {name}, {odd}"
+    return None
+
+
+def _find_difference(
+    container: ContainerTemplate, wanted: ContainerTemplate, tokens: frozenset[str], injected_mounts: Sequence[str]
+) -> str | None:
+    """The first difference of a container from that of its Job, as a clause; None if there is none."""
+    if container.image != wanted.image:
+        return f'its image is "{container.image}", not "{wanted.image}"'
+    if container.fixed != wanted.fixed:
+        return f"{min(set(container.fixed) ^ set(wanted.fixed))[0]} differs from its Job's"
+    added = (name for name in _find_added(container.env, wanted.env) if _is_loader_variable(name))
+    return (
+        _find_changed(container.env, wanted.env, "variable")
+        or _find_changed(container.mounts, wanted.mounts, "mount")
+        or next((f"it has the variable {name}, which its Job does not have" for name in added), None)
+        or _find_added_mount(container, wanted, tokens, injected_mounts)
     )
 
 
 def is_made_alike(job: PodTemplate, wanted: PodTemplate) -> bool:
-    """Whether a Job of an older operator runs what this one would run: image, account, command, volumes and host flags.
+    """Whether a Job of an older operator runs what this one would run: images, account, commands, volumes and host flags.
 
     Each emptyDir, the variables and the mounts are left out, because they differ between versions.
     """
 
     def comparable_parts(template: PodTemplate) -> tuple[object, ...]:
         volumes = sorted(entry for entry in template.volumes if not entry[1].startswith('{"emptyDir"'))
-        return (template.image, template.account, template.fixed, volumes)
+        containers = [("", template.trainer), *template.init]
+        runs = [(name, container.image, container.fixed) for name, container in containers]
+        return (runs, template.account, template.fixed, volumes)
 
     return comparable_parts(job) == comparable_parts(wanted)
 
@@ -170,11 +209,13 @@ def _is_loader_variable(variable: str) -> bool:
     return variable in _LOADING_NAMES or variable.startswith(_LOADING_PREFIXES)
 
 
-def _find_added_mount(pod: PodTemplate, job: PodTemplate, injected: Sequence[str]) -> str | None:
+def _find_added_mount(
+    container: ContainerTemplate, wanted: ContainerTemplate, tokens: frozenset[str], injected: Sequence[str]
+) -> str | None:
     """A mount that the Job does not have, unless it has only tokens or the platform allows it: a mount can hide or add code."""
-    job_mounts = dict(job.mounts)
-    for path, mount in pod.mounts:
-        is_token = _is_below(path, _TOKEN_DIRECTORIES) and json.loads(mount).get("name") in pod.tokens
+    job_mounts = dict(wanted.mounts)
+    for path, mount in container.mounts:
+        is_token = _is_below(path, _TOKEN_DIRECTORIES) and json.loads(mount).get("name") in tokens
         if path not in job_mounts and not is_token and not _is_below(path, injected):
             return f"it mounts {path}, which its Job does not"
     return None

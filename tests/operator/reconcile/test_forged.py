@@ -196,6 +196,55 @@ def test_a_pod_that_its_job_does_not_describe_counts_for_nothing(spec: dict[str,
     assert decided.warnings["forged"].message.endswith(f"claims to be a trainer, but {difference}: the operator ignores it")
 
 
+FETCHING = stored_search(
+    trainer={
+        "volumes": [{"name": "data", "emptyDir": {}}],
+        "initContainers": [{"name": "fetch", "command": ["fetch"], "volumeMounts": [{"name": "data", "mountPath": "/data"}]}],
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+    }
+)
+FETCHING_JOB = stored_job(FETCHING)
+(FETCH,) = FETCHING_JOB["spec"]["template"]["spec"]["initContainers"]
+ANOTHER = {"name": "another", "image": "x", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}
+
+
+@pytest.mark.parametrize(
+    ("init_containers", "difference"),
+    [
+        ([], "it has no init container fetch"),
+        ([{**FETCH, "image": "evil:1"}], 'in init container fetch, its image is "evil:1", not "trainer:1"'),
+        ([{**FETCH, "command": ["forge"]}], "in init container fetch, command differs from its Job's"),
+        ([{**FETCH, "restartPolicy": "Always"}], "in init container fetch, restartPolicy differs from its Job's"),
+        ([{**FETCH, "env": FETCH["env"][1:]}], "in init container fetch, variable HOME differs from its Job's"),
+        (
+            [{**FETCH, "env": [*FETCH["env"], {"name": "LD_PRELOAD", "value": "x"}]}],
+            "in init container fetch, it has the variable LD_PRELOAD, which its Job does not have",
+        ),
+        (
+            [{**FETCH, "volumeMounts": [*FETCH["volumeMounts"], {"name": "data", "mountPath": "/opt/code"}]}],
+            "in init container fetch, it mounts /opt/code, which its Job does not",
+        ),
+        ([FETCH, ANOTHER], "another of its containers mounts data"),
+    ],
+)
+def test_a_pod_whose_data_another_container_writes_counts_for_nothing(init_containers: list[dict[str, Any]], difference: str) -> None:
+    """An init container brings what the trainer reads: it is compared as the trainer is, and no other may write to the same volume."""
+    forged = with_change(ended_pod(FETCHING_JOB, code=0, message=result_text(FETCHING)), "spec.initContainers", init_containers)
+    decided = decide(observe(FETCHING, FETCHING_JOB, forged), CREATED)
+
+    assert decided.status.result is None
+    assert decided.warnings["pod-1"].message.endswith(f"claims to be a trainer, but {difference}: the operator ignores it")
+
+
+def test_an_init_container_of_a_webhook_does_not_cost_a_pod_its_word() -> None:
+    """Next to that of the Job, on a volume of its own."""
+    mesh = {"name": "istio-init", "image": "istio/proxyv2:1.27", "volumeMounts": [{"name": "envoy", "mountPath": "/etc/envoy"}]}
+    pod = with_change(ended_pod(FETCHING_JOB, code=0, message=result_text(FETCHING)), "spec.initContainers", [mesh, FETCH])
+    decided = decide(observe(FETCHING, FETCHING_JOB, pod), CREATED)
+
+    assert (decided.warnings, decided.status.phase) == ({}, Phase.SUCCEEDED)
+
+
 def test_every_wish_of_a_search_is_part_of_what_its_pods_are_compared_with() -> None:
     """A pod as the Job controller makes it counts, whatever its search asks for; taking away any mount or variable makes it another."""
     search = stored_search(trainer=EVERY_TRAINER_FIELD)
