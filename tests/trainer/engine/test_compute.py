@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from torch._dynamo.testing import CompileCounter
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import with_change
@@ -19,6 +22,7 @@ from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import make_deterministic
+from autohas_trainer.templates import Dropout, arm_dropout
 from engine_fixtures import MemorySink, search, small_search
 
 CPU = torch.device("cpu")
@@ -100,6 +104,93 @@ def test_a_network_that_cannot_be_compiled_is_trained_without(monkeypatch: pytes
     assert network.fault == "No working C++ compiler found"
     assert torch.equal(network(inputs), layer(inputs))
     assert CompiledNetwork(layer, "None").fault is None
+
+
+class _Dropping(nn.Module):
+    """A network with the keyed dropout."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(3, width), nn.ReLU(), Dropout(), nn.Linear(width, 2))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.layers(inputs)
+
+
+class _Counting(nn.Module):
+    """A network with a number that changes at each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.calls = nn.Linear(3, 2), 0
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return self.layer(inputs) * self.calls
+
+
+@pytest.fixture(name="graphs")
+def _graphs(monkeypatch: pytest.MonkeyPatch) -> CompileCounter:
+    """Counts what is compiled, by a backend that runs graphs as they are."""
+    counter = CompileCounter()
+    compile_function = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda function, **_: compile_function(function, backend=counter, dynamic=False))
+    return counter
+
+
+@pytest.mark.usefixtures("process")
+def test_every_network_of_a_search_is_compiled_once(graphs: CompileCounter) -> None:
+    """Also the twentieth of one class, where torch by itself compiles eight; each gives the outputs of its module."""
+    inputs = torch.ones(4, 3)
+    for width in range(1, 21):
+        module = _Dropping(width)
+        network = CompiledNetwork(module, "Default")
+        for _ in range(2):
+            assert torch.equal(network(inputs), module(inputs))
+        assert network.fault is None
+
+    assert graphs.frame_count == 20
+
+
+@pytest.mark.usefixtures("process")
+def test_a_compiled_network_with_dropout_is_compiled_once_for_all_seeds(graphs: CompileCounter) -> None:
+    """Each step has the mask of its seed, bit for bit that of the module itself."""
+    module, inputs = _Dropping(16), torch.ones(4, 3)
+    network = CompiledNetwork(module, "Default")
+    for seed in range(20):
+        arm_dropout(module, 0.5, 2**52 + seed)
+        assert torch.equal(network(inputs), module(inputs))
+
+    assert (graphs.frame_count, network.fault) == (1, None)
+
+
+@pytest.mark.usefixtures("process", "graphs")
+def test_a_network_that_is_compiled_again_and_again_is_trained_without() -> None:
+    """At the limit of versions torch would run it as it is, silently; here the fault says so."""
+    network = CompiledNetwork(_Counting(), "Default")
+    outputs = [network(torch.ones(1, 3)) for _ in range(66)]
+
+    assert torch.allclose(outputs[65], 66 * outputs[0])
+    assert network.fault is not None
+    assert "would be compiled more than 64 times" in network.fault
+
+
+@pytest.mark.usefixtures("process")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, and this machine has no g++")
+def test_a_training_runs_compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the real compiler: three steps with dropout give the losses of a plain training up to rounding."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    losses = []
+    for trainer in ({"compute": {"compile": "Default"}, "determinism": "Relaxed"}, {}):
+        task = _load(_document(trainer, "mlp-small", {"dropout": "0.1"}))
+        training = Training(task, task.space.default)
+        for _ in range(3):
+            training.step()
+        assert training.compile_fault is None
+        losses.append(training.read_loss())
+
+    assert any(tmp_path.rglob("*.so"))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 @pytest.mark.usefixtures("process")

@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -29,8 +30,8 @@ def preserve_process_state() -> Iterator[None]:
     """Give the block the global state of a fresh process, and restore the caller's afterwards, also after an error.
 
     Of torch: default type and device, gradients, inference mode, autocast, anomaly detection, precision of products, threads, kernels of
-    attention, determinism. In addition: the states of the global generators, numpy's and decimal's error handling, warning filters,
-    environment variables, the working folder, Optuna's log level.
+    attention, determinism, limits of the compiler. In addition: the states of the global generators, numpy's and decimal's error handling,
+    warning filters, environment variables, the working folder, Optuna's log level.
     """
     with ExitStack() as stack:
         stack.callback(_remember_state())
@@ -78,6 +79,8 @@ def _remember_state() -> Callable[[], None]:
     keep(random.getstate, random.setstate)
     keep(os.environ.copy, _set_environment)
     keep(os.getcwd, os.chdir)
+    for name, default in _COMPILER.items():
+        keep(partial(_read_compiler, name, default), partial(_set_compiler, name))
     if "optuna" in sys.modules:
         keep(sys.modules["optuna"].logging.get_verbosity, sys.modules["optuna"].logging.set_verbosity)
 
@@ -95,6 +98,9 @@ _ATTRIBUTES: Final[tuple[tuple[Any, str], ...]] = (
     (torch.utils.deterministic, "fill_uninitialized_memory"),
 )
 
+_COMPILER: Final[dict[str, Any]] = {"recompile_limit": 8, "fail_on_recompile_limit_hit": False}
+"""torch's defaults of what `CompiledNetwork` sets."""
+
 
 def _precision() -> str | None:
     """Return the precision of float32 matrix products; None where the caller set it by torch's newer interface, whose value stays."""
@@ -102,6 +108,16 @@ def _precision() -> str | None:
         return torch.get_float32_matmul_precision()
     except RuntimeError:
         return None
+
+
+def _read_compiler(name: str, default: Any) -> Any:  # noqa: ANN401 - a value of torch's configuration
+    """Return a setting of torch's compiler, which is loaded when something is compiled."""
+    return getattr(torch._dynamo.config, name) if "torch._dynamo" in sys.modules else default  # noqa: SLF001 - it has no public name
+
+
+def _set_compiler(name: str, value: Any) -> None:  # noqa: ANN401 - as above
+    if "torch._dynamo" in sys.modules:
+        setattr(torch._dynamo.config, name, value)  # noqa: SLF001 - as above
 
 
 def _set_environment(variables: dict[str, str]) -> None:

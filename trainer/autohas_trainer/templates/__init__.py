@@ -26,7 +26,7 @@ from autohas_trainer.templates.agreement import check_agreement, check_first_ste
 from autohas_trainer.templates.cell import Cell
 from autohas_trainer.templates.conv_small import ConvSmall
 from autohas_trainer.templates.custom import CustomModel, CustomModule, build_custom
-from autohas_trainer.templates.dropout import Dropout, arm_dropout, arm_layers, disarm_dropout, dropout_layers
+from autohas_trainer.templates.dropout import Dropout, arm_dropout, arm_layers, disarm_dropout, dropout_layers, trace_seeds
 from autohas_trainer.templates.macs import CountsMacs, MacCount, count_macs, count_path, measure_macs, measure_path
 from autohas_trainer.templates.mlp import Mlp
 from autohas_trainer.templates.mlp_small import MlpSmall
@@ -81,6 +81,7 @@ __all__ = [
     "measure_macs",
     "measure_path",
     "tied_names",
+    "trace_seeds",
     "trained_parameters",
     "use_batch_statistics",
     "whole_path",

@@ -1,4 +1,8 @@
-"""Dropout without a generator: the mask is a function of the step, so a resumed training draws the same one."""
+"""Dropout without a generator: the mask is a function of the step, so a resumed training draws the same one.
+
+A compiled network takes the seed as a tensor and the mask from an operator of its own: a seed that is an integer would be a constant of the
+compiled code, which would be compiled again at each step.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Dropout", "arm_dropout", "arm_layers", "disarm_dropout", "dropout_layers"]
+__all__ = ["Dropout", "arm_dropout", "arm_layers", "disarm_dropout", "dropout_layers", "trace_seeds"]
 
 
 class Dropout(nn.Module):
@@ -21,14 +25,40 @@ class Dropout(nn.Module):
         super().__init__()
         self.p = 0.0
         self.seed: int | None = None
+        self.traced_seed: Tensor | None = None
+        """The seed as a compiled network reads it."""
 
     def forward(self, features: Tensor) -> Tensor:
         """Return features of the same shape."""
+        if torch.compiler.is_compiling():
+            seed = self.traced_seed
+            return features if seed is None or self.p == 0 else features * _draw_traced(features, self.p, seed) / (1 - self.p)
         if self.seed is None or self.p == 0:
             return features
-        generator = torch.Generator(features.device).manual_seed(self.seed)
-        mask = torch.rand(features.shape, generator=generator, device=features.device) >= self.p
-        return features * mask / (1 - self.p)
+        return features * _draw(features, self.p, self.seed) / (1 - self.p)
+
+
+def _draw(features: Tensor, p: float, seed: int) -> Tensor:
+    """Return which features are kept, a boolean for each."""
+    generator = torch.Generator(features.device).manual_seed(seed)
+    return torch.rand(features.shape, generator=generator, device=features.device) >= p
+
+
+@torch.library.custom_op("autohas::draw_mask", mutates_args=(), tags=(torch.Tag.cudagraph_unsafe,))
+def _draw_traced(features: Tensor, p: float, seed: Tensor) -> Tensor:
+    """As `_draw`, for compiled networks; a replayed CUDA graph would repeat its mask, so none holds it."""
+    return _draw(features, p, int(seed))
+
+
+@_draw_traced.register_fake
+def _describe_mask(features: Tensor, p: float, seed: Tensor) -> Tensor:  # noqa: ARG001 - the operator's form
+    return torch.empty_like(features, dtype=torch.bool)
+
+
+def trace_seeds(layers: Sequence[Dropout]) -> None:
+    """Give layers their seeds as tensors, for the compiled network that they are in."""
+    for layer in layers:
+        layer.traced_seed = None if layer.seed is None else torch.tensor(layer.seed)
 
 
 def arm_dropout(module: nn.Module, p: float, seed: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, Final
 
 import torch
@@ -12,12 +13,15 @@ from torch import Tensor, nn
 from autohas_api.spec.search import Spec
 from autohas_api.templates.table import TEMPLATES
 from autohas_trainer.errors import ConfigurationError
+from autohas_trainer.templates import Dropout, dropout_layers, trace_seeds
 
 __all__ = ["CompiledNetwork", "apply_compute", "check_compute", "describe_compute", "explain_precision", "useful_threads"]
 
 _MODES: Final = {"Default": "default", "ReduceOverhead": "reduce-overhead"}
 _IMAGE_DIMENSIONS: Final = 3
 _MAX_TEXT: Final = 300
+_MAX_RECOMPILATIONS: Final = 64
+"""Versions of one function that torch may compile: modules that it cannot compile as a whole share their functions among networks."""
 _MIN_PARALLEL_ELEMENTS: Final = 2**20
 _MIN_PARALLEL_FLOPS: Final = 4e9
 _FLOPS_PER_MAC: Final = 6
@@ -95,16 +99,27 @@ class CompiledNetwork:
     def __init__(self, module: nn.Module, mode: str) -> None:
         """Compile nothing yet: torch does it at the first call."""
         self._module = module
-        self._compiled: Callable[..., Any] | None = None if mode == "None" else torch.compile(module, mode=_MODES[mode], dynamic=False)
+        self._dropouts: list[Dropout] = []
+        self._compiled: Callable[..., Any] | None = None
+        if mode != "None":
+            self._dropouts = dropout_layers(module)
+            # Beyond its limit torch would run the network as it is, silently; now it raises.
+            torch._dynamo.config.recompile_limit, torch._dynamo.config.fail_on_recompile_limit_hit = _MAX_RECOMPILATIONS, True  # noqa: SLF001
+            self._compiled = torch.compile(_function_of(module), mode=_MODES[mode], dynamic=False)
         self.fault: str | None = None
         """Why the network is not compiled although it should be."""
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Return the outputs of the network."""
         if self._compiled is not None:
+            trace_seeds(self._dropouts)
             try:
                 outputs: Tensor = self._compiled(inputs)
-            except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InvalidCxxCompiler) as error:  # noqa: SLF001 - the compiler's
+            except (
+                torch._dynamo.exc.TorchDynamoException,  # noqa: SLF001 - the compiler's errors have no public names
+                torch._dynamo.exc.FailOnRecompileLimitHit,  # noqa: SLF001
+                torch._inductor.exc.InvalidCxxCompiler,  # noqa: SLF001
+            ) as error:
                 self._compiled = None
                 self.fault = _first_line(error)
             else:
@@ -113,6 +128,21 @@ class CompiledNetwork:
         return result
 
 
+def _function_of(module: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Return a function that calls `module`, with a code object of its own.
+
+    torch keeps what it compiled per code object, and at most a few versions of each: networks of one class would share theirs.
+    """
+
+    def run(inputs: Tensor) -> Tensor:
+        outputs: Tensor = module(inputs)
+        return outputs
+
+    return FunctionType(run.__code__.replace(), run.__globals__, closure=run.__closure__)
+
+
 def _first_line(error: Exception) -> str:
+    if isinstance(error, torch._dynamo.exc.FailOnRecompileLimitHit):  # noqa: SLF001 - as above
+        return f"one of its functions would be compiled more than {_MAX_RECOMPILATIONS} times, for a number in it changes at each call"
     text = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return text.strip()[:_MAX_TEXT]
