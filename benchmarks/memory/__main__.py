@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -100,7 +99,7 @@ def _search(strategy: str) -> dict[str, Any]:
     search_task = _load(strategy, trainings)
     default = search_task.space.default
     network = measure_network(search_task, default)
-    plan = plan_memory(search_task, replace(network, activations=measure_activations(search_task, default, network)))
+    plan = plan_memory(search_task, measure_activations(search_task, default, network))
     reset_peaks()
     before, watch = read_peaks()["process"], _Watch()
     with tempfile.TemporaryDirectory() as folder:

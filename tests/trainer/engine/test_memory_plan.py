@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,9 @@ import torch
 from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import with_change
 from autohas_trainer.engine import memory_limit, memory_plan
+from autohas_trainer.engine.live_bytes import count_evaluation
 from autohas_trainer.engine.memory_limit import MemoryLeft, measure_memory_left
-from autohas_trainer.engine.memory_plan import NetworkMemory, count_activations, list_moments, measure_network, plan_memory
+from autohas_trainer.engine.memory_plan import NetworkMemory, count_from_shapes, list_moments, measure_network, plan_memory
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.errors import ConfigurationError
 from engine_fixtures import ALGORITHM_ROWS, MemorySink, case, search
@@ -76,15 +76,45 @@ def test_activations_count_where_the_weights_alone_would_fit(tmp_path: Path, mon
     """One byte less than weights and activations need: refused; exactly as many: it runs."""
     search_task = _search_task(with_change(case("OneFactor"), "spec.task.recipe.batchSize", 512))
     default = search_task.space.default
-    network, activations = measure_network(search_task, default), count_activations(search_task, default)
-    assert activations is not None
-    assert activations > 512 * 64 * 4  # the outputs of a layer of 64 units, at least
-    need = plan_memory(search_task, replace(network, activations=activations)).peak
+    network = count_from_shapes(search_task, default, measure_network(search_task, default))
+    assert network.activations is not None
+    assert network.activations > 512 * 64 * 4  # the outputs of a layer of 64 units, at least
+    need = plan_memory(search_task, network).peak
     _allow(monkeypatch, need - 1)
     with pytest.raises(ConfigurationError, match="with the activations of a batch"):
         memory_plan.refuse_without_room(search_task)
     _allow(monkeypatch, need)
     memory_plan.refuse_without_room(search_task)
+
+
+def test_an_evaluation_counts_with_the_examples_that_it_takes_at_once() -> None:
+    """A small template evaluates 512 at once whatever the batch, others no more than a batch; the plan counts what evaluation takes."""
+    document = with_change(with_change(case("OneFactor"), "spec.task.recipe.batchSize", 8), "spec.searchSpace.architecture")
+    networks = {}
+    for name in ("mlp-small", "cell"):
+        search_task = _search_task(with_change(document, "spec.task.model.template", name))
+        default = search_task.space.default
+        networks[name] = search_task.evaluation_chunk, count_from_shapes(search_task, default, measure_network(search_task, default))
+        inputs = next(search_task.splits.selection(None, search_task.evaluation_chunk)).inputs
+        assert len(inputs) <= search_task.evaluation_chunk
+        evaluation = networks[name][1].evaluation
+        assert evaluation is not None
+        assert evaluation > 2 * inputs.nbytes
+
+    assert networks["mlp-small"][0] == 512
+    assert networks["cell"][0] == 8
+    network = networks["mlp-small"][1]
+    assert network.evaluation is not None
+    assert network.activations is not None
+    assert network.evaluation > network.activations  # of 8 examples
+    assert network.working == network.waiting + network.trained + network.weights + network.evaluation
+
+
+def test_live_bytes_are_those_that_are_alive_at_once() -> None:
+    """Of a chain, the inputs, and at its widest place the features before and after a layer: 4·(3 + 8 + 16) bytes an example."""
+    chain = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Linear(8, 16), torch.nn.Linear(16, 2))
+
+    assert count_evaluation(chain, torch.ones(10, 3)) == 10 * 4 * (3 + 8 + 16)
 
 
 @pytest.mark.parametrize(

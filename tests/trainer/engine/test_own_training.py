@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+import own_training_fixtures
 from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import with_change
 from autohas_trainer.config_yaml import config_text, read_config
@@ -121,6 +125,44 @@ def test_broken_code_is_one_sentence_before_the_first_step(tmp_path: Path, name:
         search(own_search(name), tmp_path, sink)
 
     assert sink.steps == []
+
+
+@pytest.mark.parametrize("name", ["TwoOptimizers", "NeedsBothClasses"])
+def test_one_number_is_compared_by_groups_of_examples(name: str) -> None:
+    """The accuracy of a group, or of the examples without it, where a group has none, has the standard error of its examples."""
+    search_task = loaded(own_search(name))
+    default = search_task.space.default
+    by_example, by_group = OwnTraining(loaded(own_search("Plain")), default), OwnTraining(search_task, default)
+    one, other = (training.compare(keeps_contributions=True) for training in (by_example, by_group))
+    hits_N, parts_G = (np.frombuffer(base64.b64decode(c.contributions), dtype="<f4").astype(float) for c in (one, other))
+
+    assert len(hits_N) == search_task.splits.num_selection
+    assert len(parts_G) == 18  # of 5 examples each
+    assert other.metric is not None
+    assert other.metric == pytest.approx(one.metric)
+    assert parts_G.mean() == pytest.approx(other.metric, abs=1e-6)
+    expected = hits_N.std() / math.sqrt(len(hits_N))
+    assert parts_G.std() / math.sqrt(18) == pytest.approx(expected, rel=0.5)  # known to a sixth by as many groups
+
+
+def test_a_metric_that_no_group_defines_is_compared_without_an_error() -> None:
+    """The larger metric wins; nothing raises."""
+    search_task = loaded(own_search("WholeOnly"))
+
+    comparison = OwnTraining(search_task, search_task.space.default).compare(keeps_contributions=True)
+
+    assert comparison.metric == 0.5
+    assert comparison.contributions == ""
+
+
+def test_evaluate_streams_its_batches(tmp_path: Path) -> None:
+    """Of the selection and of the test split it never gets more than a batch at a time, and the batch before is free by then."""
+    own_training_fixtures.alive.clear()
+
+    search(own_search("Streams"), tmp_path, MemorySink())
+
+    assert len(own_training_fixtures.alive) > 10
+    assert max(own_training_fixtures.alive) == 1
 
 
 def test_a_value_that_raises_is_out_and_the_search_continues(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 import time
-from dataclasses import replace
 
 import torch
 from rich.console import Console
@@ -131,7 +130,7 @@ def _mebibytes(number: int) -> str:
 def _measure(search_task: SearchTask, configuration: Configuration) -> NetworkMemory:
     """Measure a network with its activations."""
     network = measure_network(search_task, configuration)
-    return replace(network, activations=measure_activations(search_task, configuration, network))
+    return measure_activations(search_task, configuration, network)
 
 
 def _print_warnings(search_task: SearchTask, console: Console) -> None:

@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from autohas_api.space.decisions import Configuration
+from autohas_trainer.engine.live_bytes import count_evaluation
 from autohas_trainer.engine.memory_limit import measure_memory_left
-from autohas_trainer.engine.memory_plan import NetworkMemory, bound_activations, count_activations
+from autohas_trainer.engine.memory_plan import NetworkMemory, bound_activations, count_from_shapes, take_evaluated
 from autohas_trainer.engine.training.own_training import begin_training
 from autohas_trainer.engine.training.search_task import SearchTask
+from autohas_trainer.templates import OwnNetworks, use_batch_statistics
 
 __all__ = ["measure_activations", "training_bytes"]
 
 
-def measure_activations(search_task: SearchTask, configuration: Configuration, network: NetworkMemory) -> int:
-    """Measure the activations of a batch on one real step; count them from shapes where such a step might not fit.
+def measure_activations(search_task: SearchTask, configuration: Configuration, network: NetworkMemory) -> NetworkMemory:
+    """Measure the activations of a batch on one real step and one real evaluation; count them from shapes where these might not fit.
 
     Raises:
         CandidateError: the network cannot be trained.
     """
     room, bound = measure_memory_left(search_task.device), bound_activations(search_task, configuration)
     if room is not None and (bound is None or network.working + bound > room.left):
-        counted = count_activations(search_task, configuration)
-        if counted is not None:
+        counted = count_from_shapes(search_task, configuration, network)
+        if counted.activations is not None:
             return counted
-    return max(0, training_bytes(search_task, configuration) - network.waiting - network.trained)
+    activations = max(0, training_bytes(search_task, configuration) - network.waiting - network.trained)
+    return replace(network, activations=activations, evaluation=_measure_evaluation(search_task, configuration))
+
+
+def _measure_evaluation(search_task: SearchTask, configuration: Configuration) -> int | None:
+    """Measure one forward pass of an evaluation; None for own training, which alone knows how to call its module."""
+    if isinstance(search_task.template, OwnNetworks):
+        return None
+    module = search_task.template.build(search_task.built_from(configuration), (search_task.seed, "network"))
+    return count_evaluation(use_batch_statistics(module.to(search_task.device)), take_evaluated(search_task))
 
 
 def training_bytes(search_task: SearchTask, configuration: Configuration) -> int:

@@ -18,13 +18,25 @@ from autohas_trainer.data.images.idx import idx
 from autohas_trainer.data.images.reading import AS_FITS, ImageReading
 from autohas_trainer.data.raw import RawData
 from autohas_trainer.data.split_indices import split
-from autohas_trainer.data.splits import Splits, TestSplit
+from autohas_trainer.data.splits import LARGEST_CHUNK, Splits, TestSplit, count_chunks
 from autohas_trainer.data.tables.table import table
 from autohas_trainer.data.tokens.text import text
 from autohas_trainer.data.tokens.tokens import tokens
 from autohas_trainer.errors import ConfigurationError
 
-__all__ = ["ImageReading", "RawData", "RewardBatch", "SelectionBatch", "Splits", "TestBatch", "TestSplit", "TrainBatch", "load"]
+__all__ = [
+    "LARGEST_CHUNK",
+    "ImageReading",
+    "RawData",
+    "RewardBatch",
+    "SelectionBatch",
+    "Splits",
+    "TestBatch",
+    "TestSplit",
+    "TrainBatch",
+    "count_chunks",
+    "load",
+]
 
 
 def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits

@@ -9,8 +9,8 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -27,18 +27,23 @@ from autohas_trainer.errors import ConfigurationError, DataError, TrainerError
 from autohas_trainer.provenance import DataIdentity, digest_array
 from autohas_trainer.seeding import stream
 
-__all__ = ["Splits", "TestSplit"]
+__all__ = ["LARGEST_CHUNK", "Splits", "TestSplit", "count_chunks"]
 
-_CHUNK = 512
-"""Largest chunk of selection and test: enough to fill two cores, little memory."""
+LARGEST_CHUNK: Final = 512
+"""Examples of selection and test that are evaluated at once at most: enough to fill two cores, little memory."""
 _MAX_SHOWN = 5
 _MAX_ORDERS = 8
 """Epoch orders kept: one per lane in flight and its successor; 480 kB each at 60,000 examples."""
 
 
+def count_chunks(num_examples: int, largest: int) -> int:
+    """Return the fewest chunks of at most `largest` examples; none is a single example, which has no statistics of a batch."""
+    return max(1, min(math.ceil(num_examples / largest), num_examples // 2))
+
+
 def _chunk(rows_N: Rows, largest: int | None) -> list[Rows]:
-    """Return the rows in the fewest chunks of at most `largest` (None: 512) whose lengths differ by at most one."""
-    number = math.ceil(len(rows_N) / (largest or _CHUNK))
+    """Return the rows in chunks of at most `largest` (None: 512) whose lengths differ by at most one."""
+    number = count_chunks(len(rows_N), largest or LARGEST_CHUNK)
     ends = [len(rows_N) * chunk // number for chunk in range(number + 1)]
     return [rows_N[start:end] for start, end in itertools.pairwise(ends)]
 
@@ -69,12 +74,21 @@ class TestSplit:
         Raises:
             TrainerError: It was opened before: some choice could have depended on the test data.
         """
+        return self.unseal_passes(largest)()
+
+    def unseal_passes(self, largest: int | None = None) -> Callable[[], Iterator[TestBatch]]:
+        """As `unseal`, for several passes: each call of what is returned gives all batches.
+
+        Raises:
+            TrainerError: As `unseal`.
+        """
         if self._opened:
             message = "the test split was opened a second time; it is read once, by the final evaluation"
             raise TrainerError(message)
         self._opened = True
         rows_N = torch.arange(len(self), device=self._examples.rows_device)
-        return (TestBatch(inputs=inputs, targets_B=targets) for inputs, targets in _pass_over(self._examples, _chunk(rows_N, largest)))
+        chunks = _chunk(rows_N, largest)
+        return lambda: (TestBatch(inputs=inputs, targets_B=targets) for inputs, targets in _pass_over(self._examples, chunks))
 
     def close(self) -> None:
         """End processes that read."""
@@ -216,6 +230,10 @@ class Splits:
     def test(self, largest: int | None = None) -> Iterator[TestBatch]:
         """Open the test split; a second call raises `TrainerError`."""
         return self._test.unseal(largest)
+
+    def test_passes(self, largest: int | None = None) -> Callable[[], Iterator[TestBatch]]:
+        """Open the test split for several passes, one per call of what is returned; a second opening raises `TrainerError`."""
+        return self._test.unseal_passes(largest)
 
     def close(self) -> None:
         """End processes that read; a later batch starts them again."""

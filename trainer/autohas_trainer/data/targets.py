@@ -71,11 +71,6 @@ class TargetFacts:
     train_targets: npt.NDArray[Any]
     bytes_per_token: float | None = None
 
-    @property
-    def has_parts(self) -> bool:
-        """Whether an example has targets at several positions, so that its outputs may be large."""
-        return self.kind is TargetKind.TOKENS
-
 
 def count_labels(targets: npt.NDArray[Any], num_classes: int) -> npt.NDArray[np.int64]:
     """Return how often each class occurs among targets, `IGNORED` left out."""

@@ -1,7 +1,8 @@
 """The memory that a plan needs at its peak, and what a checkpoint weighs: counted from shapes before anything is trained.
 
     a network that waits      weights, their average, what the optimizer keeps
-    the one in training       these, gradients, and the larger of the activations of a batch and the update's temporary tensors
+    the one in training       these, gradients, and the largest of the activations of a batch, the update's temporary tensors, and a
+                              comparison: a copy of the weights with the activations of the examples that are evaluated at once
     a finished network        weights
     the supernet              shared weights and what its optimizers keep, the same again in its safety copy; the gradient of a path
 
@@ -21,23 +22,25 @@ from autohas_api.algorithms.algorithm_spec import Race
 from autohas_api.space.decisions import Configuration
 from autohas_api.wire.messages import Stage
 from autohas_trainer.engine.candidate_faults import candidate_part, fault_key
+from autohas_trainer.engine.live_bytes import count_evaluation
 from autohas_trainer.engine.memory_limit import measure_memory_left
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.errors import CandidateError, ConfigurationError
 from autohas_trainer.nn.searchable import Searchable
 from autohas_trainer.optim import STATE_KEYS
-from autohas_trainer.templates import OwnNetworks, tied_names, trained_parameters
+from autohas_trainer.templates import OwnNetworks, tied_names, trained_parameters, use_batch_statistics
 
 __all__ = [
     "Moment",
     "NetworkMemory",
     "PlanMemory",
     "bound_activations",
-    "count_activations",
+    "count_from_shapes",
     "list_moments",
     "measure_network",
     "plan_memory",
     "refuse_without_room",
+    "take_evaluated",
 ]
 
 _FLOAT: Final = 4
@@ -48,7 +51,7 @@ _MOST_TEMPORARY: Final = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkMemory:
-    """Bytes of one stand-alone network; `activations` of one batch, None where they are not counted."""
+    """Bytes of one stand-alone network; those of activations are None where they are not counted."""
 
     weights: int
     trained: int
@@ -56,6 +59,9 @@ class NetworkMemory:
     moments: int
     temporary: int
     activations: int | None = None
+    """What autograd keeps of one batch."""
+    evaluation: int | None = None
+    """What is alive at once while examples are evaluated, as many as one forward pass takes."""
 
     @property
     def waiting(self) -> int:
@@ -65,7 +71,7 @@ class NetworkMemory:
     @property
     def working(self) -> int:
         """In a step or in a comparison, which copies the network."""
-        return self.waiting + self.trained + max(self.activations or 0, self.temporary, self.weights)
+        return self.waiting + self.trained + max(self.activations or 0, self.temporary, self.weights + (self.evaluation or 0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +140,8 @@ def plan_memory(search_task: SearchTask, network: NetworkMemory) -> PlanMemory:
 
     def needed(moment: Moment) -> int:
         path = 2 * network.trained + (network.activations or 0) if moment.has_supernet else 0
-        return held(moment) + path + moment.working * network.working
+        tested = 0 if moment.working or not moment.finished else network.evaluation or 0
+        return held(moment) + path + tested + moment.working * network.working
 
     fullest = max(moments, key=needed)
     return PlanMemory(
@@ -176,20 +183,21 @@ def _build(search_task: SearchTask, configuration: Configuration) -> nn.Module:
 
 
 def bound_activations(search_task: SearchTask, configuration: Configuration) -> int | None:
-    """Bytes that the activations of a batch stay below; None where the work of the network cannot be counted.
+    """Bytes that the activations of a batch and those of an evaluation stay below; None where the work of the network cannot be counted.
 
     An output takes at least nine multiply-accumulates in a convolution, and autograd keeps up to four tensors of its size.
     """
     works = search_task.works
     if works.uncounted is not None:
         return None
-    return round(_FLOAT * works.flops(configuration, 0, _part_size(search_task, configuration)) / 2)  # two operations each
+    examples = max(_part_size(search_task, configuration), search_task.evaluation_chunk)
+    return round(_FLOAT * works.flops(configuration, 0, examples) / 2)  # two operations each
 
 
-def count_activations(search_task: SearchTask, configuration: Configuration) -> int | None:
-    """Count the bytes that autograd keeps between the two passes of one part of a batch, in float32, on the meta device.
+def count_from_shapes(search_task: SearchTask, configuration: Configuration, network: NetworkMemory) -> NetworkMemory:
+    """Count the activations of a training step and of an evaluation in float32, on the meta device.
 
-    None where the network needs its numbers, and for a custom module that knows nothing of `autohas.nn`: it may keep what it saw.
+    Neither where the network needs its numbers, nor for a custom module that knows nothing of `autohas.nn`: it may keep what it saw.
     Torch loads its shape functions for this, which takes seconds.
 
     Raises:
@@ -197,10 +205,26 @@ def count_activations(search_task: SearchTask, configuration: Configuration) -> 
     """
     template = search_task.template
     if isinstance(template, OwnNetworks) or (search_task.custom.has_model and not isinstance(template, Searchable)):
-        return None
+        return network
     module = _build(search_task, configuration).to("meta")
     batch = search_task.splits.train_batch(0, search_task.recipe(configuration).batch_size, search_task.seed).inputs
-    inputs = batch[: _part_size(search_task, configuration)].to("meta")
+    try:
+        return replace(
+            network,
+            activations=_count_saved(module.train(), batch[: _part_size(search_task, configuration)].to("meta")),
+            evaluation=count_evaluation(use_batch_statistics(module), take_evaluated(search_task).to("meta")),
+        )
+    except (RuntimeError, NotImplementedError):
+        return network
+
+
+def take_evaluated(search_task: SearchTask) -> Tensor:
+    """Return the inputs of one forward pass of an evaluation."""
+    return next(search_task.splits.selection(None, search_task.evaluation_chunk)).inputs
+
+
+def _count_saved(module: nn.Module, inputs: Tensor) -> int:
+    """Count the bytes that autograd keeps between the two passes."""
     weights = {tensor.untyped_storage()._cdata for tensor in module.state_dict().values()}  # noqa: SLF001 - meta tensors have no address
     saved: dict[int, torch.UntypedStorage] = {}
 
@@ -209,11 +233,8 @@ def count_activations(search_task: SearchTask, configuration: Configuration) -> 
         saved[storage._cdata] = storage  # noqa: SLF001 - as above; held, so that no other storage gets its place
         return tensor
 
-    try:
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            module.train()(inputs)
-    except (RuntimeError, NotImplementedError):
-        return None
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        module(inputs)
     return sum(storage.nbytes() for place, storage in saved.items() if place not in weights)
 
 
@@ -236,7 +257,7 @@ def refuse_without_room(search_task: SearchTask) -> None:
         network = measure_network(search_task, default)
         plan, bound = plan_memory(search_task, network), bound_activations(search_task, default)
         if plan.peak <= room.left and (bound is None or plan.peak + bound > room.left):
-            plan = plan_memory(search_task, replace(network, activations=count_activations(search_task, default)))
+            plan = plan_memory(search_task, count_from_shapes(search_task, default, network))
     except CandidateError:
         return  # the first step says why the default cannot be trained
     if plan.peak > room.left:

@@ -68,12 +68,12 @@ def _measure_own(
     on_batch: Callable[[], None],
     on_failure: Callable[[str, CandidateError], None],
 ) -> dict[str, float]:
-    """The metric of each own training by its own `evaluate`; the split is read once and kept, since each passes over it by itself."""
-    batches, scores = [*search_task.splits.test()], {}
+    """The metric of each own training by its own `evaluate`; each passes over the split by itself."""
+    begin_pass, scores = search_task.splits.test_passes(search_task.evaluation_chunk), {}
     for name, training in trainings.items():
         assert isinstance(training, OwnTraining)  # noqa: S101 - `begin_training` makes no others
         try:
-            scores[name] = training.test_metric(batches, on_batch)
+            scores[name] = training.test_metric(begin_pass(), on_batch)
         except DeviceError:
             raise
         except CandidateError as error:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,12 +18,14 @@ from autohas_api.space.decisions import Configuration
 from autohas_trainer.data import SelectionBatch, TestBatch, TrainBatch
 from autohas_trainer.engine.candidate_faults import explain_default_failure
 from autohas_trainer.engine.training.comparison import Comparison, encode
+from autohas_trainer.engine.training.own_metric import compare_by_groups, measure_groups, read_metric
 from autohas_trainer.engine.training.rule import rule_of
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.state_tree import copy_saved, join_tree, split_tree
 from autohas_trainer.engine.training.training import Training, network_key
 from autohas_trainer.errors import CandidateError, ConfigurationError, DeviceError
 from autohas_trainer.optim import standalone_optimizer
+from autohas_trainer.tasks.jackknife import Floats
 from autohas_trainer.templates import Batch, OwnNetworks, OwnOptimizer
 
 __all__ = ["OwnTraining", "begin_training", "try_own_training"]
@@ -124,17 +125,17 @@ class OwnTraining(Training):
         return loss.detach()
 
     def _compare(self, on_batch: Callable[[], None], *, keeps_contributions: bool) -> Comparison:
-        objective, splits = self._search_task.spec.objective, self._search_task.splits
-        most = None if self.is_finished else EARLY_EXAMPLES
+        search_task = self._search_task
+        objective, splits = search_task.spec.objective, search_task.splits
+        most = splits.num_selection if self.is_finished else min(EARLY_EXAMPLES, splits.num_selection)
         sign = 1.0 if objective.better == "Maximize" else -1.0
-        batches = [*splits.selection(most, self._search_task.evaluation_chunk)]
-        measured = self._measure(batches, on_batch)
-        value, contributions = self._read(measured, objective.metric_name, sum(len(batch.targets_B) for batch in batches))
+        measured = self._measure(splits.selection(most, search_task.evaluation_chunk), on_batch)
+        value, contributions = read_metric(measured, objective.metric_name, most, self._evaluate_name)
         is_decided_on = keeps_contributions or self.num_steps_done >= self.rung(1)
         if contributions is None and is_decided_on:
-            contributions = self._by_batches(batches, value, objective.metric_name, on_batch)
+            contributions = self._compare_by_groups(value, most, on_batch)
         loss = measured.get("loss")
-        score = self._search_task.objective(sign * value, self.configuration)
+        score = search_task.objective(sign * value, self.configuration)
         return Comparison(
             step=self.num_steps_done,
             key=score,
@@ -143,6 +144,22 @@ class OwnTraining(Training):
             loss=math.inf if loss is None else float(torch.as_tensor(loss).double().mean()),
             contributions="" if contributions is None or not is_decided_on else encode(sign * contributions),
         )
+
+    @property
+    def _evaluate_name(self) -> str:
+        """Subject of errors about what the own code measures."""
+        return f"{self._networks.who}: evaluate"
+
+    def _compare_by_groups(self, value: float, num_examples: int, on_batch: Callable[[], None]) -> Floats | None:
+        search_task = self._search_task
+        name = search_task.spec.objective.metric_name
+        size, lengths = measure_groups(num_examples, search_task.evaluation_chunk)
+
+        def measure(batches: Iterable[SelectionBatch]) -> float:
+            number = self._measure(batches, on_batch).get(name, math.nan)
+            return float(torch.as_tensor(number).double().mean())
+
+        return compare_by_groups(value, measure, lambda: search_task.splits.selection(num_examples, size), lengths)
 
     def _measure(self, batches: Iterable[SelectionBatch | TestBatch], on_batch: Callable[[], None]) -> Mapping[str, Any]:
         """Ask the own code for its metrics over some batches."""
@@ -156,57 +173,20 @@ class OwnTraining(Training):
         self._is_training = False
         measured: object = self._code.evaluate(module=self._module.eval(), batches=pass_on(), values=self._given())
         if not isinstance(measured, Mapping):
-            raise ConfigurationError(f"{self._networks.who}: evaluate gave a {type(measured).__name__}, it must give metrics by name")
+            raise ConfigurationError(f"{self._evaluate_name} gave a {type(measured).__name__}, it must give metrics by name")
         return measured
-
-    def _read(self, measured: Mapping[str, Any], name: str, count: int) -> tuple[float, np.ndarray[Any, np.dtype[np.float64]] | None]:
-        """The value of a metric and its contributions (N,), if it has them.
-
-        Raises:
-            ConfigurationError: it is not there, has another shape, or is not finite.
-        """
-        who = f"{self._networks.who}: evaluate"
-        if name not in measured:
-            given = ", ".join(map(str, measured)) or "nothing"
-            raise ConfigurationError(f"{who} gave {given}, but the objective's metric is {name}: return it under this name")
-        metric = measured[name]
-        if isinstance(metric, bool) or not isinstance(metric, Tensor | float | int):
-            raise ConfigurationError(f"{who} gave a {type(metric).__name__} for {name}, it must give a tensor or a number")
-        numbers = torch.as_tensor(metric).detach().double().cpu()
-        if numbers.shape not in ((), (count,)):
-            raise ConfigurationError(
-                f"{who} gave shape {tuple(numbers.shape)} for {name}; it must give what each example adds, here ({count},), or one number"
-            )
-        if not bool(numbers.isfinite().all()):
-            wrong = next(number for number in numbers.reshape(-1).tolist() if not math.isfinite(number))
-            raise ConfigurationError(f"{who} gave {name} {wrong}, which is not finite")
-        return float(numbers.mean()), numbers.numpy() if numbers.ndim else None
-
-    def _by_batches(
-        self, batches: list[SelectionBatch], value: float, name: str, on_batch: Callable[[], None]
-    ) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-        """What each batch contributes to a metric that is one number: its own value, shifted so that the mean is the metric.
-
-        None where a batch has no finite value: then the larger metric wins, by however little.
-        """
-        parts = []
-        for batch in batches:
-            number = self._measure([batch], on_batch).get(name, math.nan)
-            parts.append(float(torch.as_tensor(number).double().mean()))
-        values = np.asarray(parts, dtype=np.float64)
-        return value + values - values.mean() if len(values) > 1 and bool(np.isfinite(values).all()) else None
 
     @torch.no_grad()
     def test_metric(self, batches: Iterable[TestBatch], on_batch: Callable[[], None]) -> float:
-        """The metric of the finished module on the test split.
+        """The metric of the finished module over one pass of the test split.
 
         Raises:
             CandidateError: own code raises or gives no finite metric.
         """
-        seen = [*batches]
+        search_task = self._search_task
         with self._part("the test"):
-            name = self._search_task.spec.objective.metric_name
-            return self._read(self._measure(seen, on_batch), name, sum(len(batch.targets_B) for batch in seen))[0]
+            measured = self._measure(batches, on_batch)
+            return read_metric(measured, search_task.spec.objective.metric_name, search_task.splits.num_test, self._evaluate_name)[0]
 
     def tensors(self) -> dict[str, Tensor]:
         """Network, losses that were not read, and the tensors of both states."""

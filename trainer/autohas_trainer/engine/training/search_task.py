@@ -19,7 +19,7 @@ from autohas_api.space.decisions import Configuration, Space, list_decisions, re
 from autohas_api.spec.search import Spec
 from autohas_api.templates.table import TEMPLATES
 from autohas_api.templates.template_spec import InputKind, TemplateDecision
-from autohas_trainer.data import ImageReading, Splits, load
+from autohas_trainer.data import LARGEST_CHUNK, ImageReading, Splits, load
 from autohas_trainer.engine.accounting.costs import Costs
 from autohas_trainer.engine.accounting.spending import Prices
 from autohas_trainer.engine.accounting.work import Work
@@ -47,7 +47,6 @@ from autohas_trainer.templates import (
 __all__ = ["SearchTask", "build_task", "load_splits", "reading_text"]
 
 _MAX_DECISIONS = 128
-_LARGEST_EVALUATED = 512
 _MIN_SELECTION = 2
 """Rungs normalise by the statistics of the batch, which one example does not have."""
 
@@ -126,9 +125,15 @@ class SearchTask:
         return f"read {num_train:,} training and {num_test:,} test examples of {shape}"
 
     @property
-    def evaluation_chunk(self) -> int | None:
-        """Examples that are evaluated at once; None: the splits' own number. Outputs at many positions take no more memory than a step."""
-        return min(self.spec.task.recipe.batch_size, _LARGEST_EVALUATED) if self.splits.targets.has_parts else None
+    def evaluation_chunk(self) -> int:
+        """Examples that are evaluated at once, by comparisons, by the test and in the memory plan: no more than a step takes.
+
+        Small templates keep 512 whatever the batch: their activations are small, and the statistics of batch normalisation at a rung, and
+        with them every recorded search, depend on the number (docs/decisions/trainer.md).
+        """
+        model = self.spec.task.model
+        is_small = model.template is not None and TEMPLATES[model.template].is_small
+        return LARGEST_CHUNK if is_small else min(self.spec.task.recipe.batch_size, LARGEST_CHUNK)
 
     @property
     def seed(self) -> int:
