@@ -81,7 +81,9 @@ def find_spec_errors(spec: Spec) -> Iterator[FieldError]:
     if spec.objective.cost is not None and not space.searched_decisions(Role.ARCHITECTURE):
         yield FieldError(
             path="spec.objective.cost",
-            message="no architecture is searched, so every network costs the same: remove cost, or give searchSpace.architecture",
+            message="is judged by searched architectures, which task.training has none of: let evaluate put the price into a customMetric"
+            if spec.task.training is not None
+            else "no architecture is searched, so every network costs the same: remove cost, or give searchSpace.architecture",
         )
     least = minimum_trainings(spec, space)
     if float(spec.budget.trainings) < least:

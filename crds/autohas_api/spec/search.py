@@ -98,6 +98,7 @@ _UPDATE_RULE: Final = tuple(name for name, known in KNOWN.items() if known.role 
 
 
 _HYPERPARAMETERS, _HYPERPARAMETER = field("searchSpace.hyperparameters"), field("name", of="h")
+_MIXES_INPUTS: Final = (field("task.recipe.mixup").number > 0) | _HYPERPARAMETERS.some("h", _HYPERPARAMETER.equals("mixup"))
 _MIXING, _DERIVE = field("continuous.mixing", of="h"), field("continuous.derive", of="h")
 _NEEDS_CONTROLLER: Final = field("continuous", of="h").is_given & (
     (_MIXING.is_given & _MIXING.differs("OneHot")) | (_DERIVE.is_given & _DERIVE.equals("Expectation"))
@@ -157,9 +158,11 @@ class Spec(Model):
             at=".searchSpace.architecture",
         ),
         rule(
-            ~_OWN_TRAINING.is_given | ~field("trainer.compute").is_given | field("trainer.compute.compile").equals("None"),
-            "compile must be None with task.training: compile the module in its build",
-            at=".trainer.compute.compile",
+            ~_OWN_TRAINING.is_given
+            | ~field("trainer.compute").is_given
+            | (field("trainer.compute.compile").equals("None") & ~field("trainer.compute.channelsLast")),
+            "compile and channelsLast must not be set with task.training: compile and lay out the module in its build",
+            at=".trainer.compute",
         ),
         rule(
             ~_CUSTOM_METRIC.is_given | choose(_OWN_TRAINING.is_given, _METRIC_NAME.is_given, ~_METRIC_NAME.is_given),
@@ -210,6 +213,11 @@ class Spec(Model):
             ~is_metric_in(("bpb",), "objective.") | ~field("task.data.name").is_given | field("task.data.name").is_in(TEXTS),
             "bpb is measured per byte of text, which of the built-in data only text and tokens have: use log_loss",
             at=".objective.metric",
+        ),
+        rule(
+            ~field("task.data.name").is_given | ~field("task.data.name").is_in(TEXTS) | ~_MIXES_INPUTS,
+            "mixup must not be set or searched when task.data.name is text or tokens, whose inputs are integers that cannot be mixed",
+            at=".task.recipe.mixup",
         ),
         rule(
             ~field("task.data.name").is_given

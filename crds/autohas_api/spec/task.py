@@ -353,6 +353,7 @@ def _refuse_inputs(kind: InputKind) -> Rule:
     )
 
 
+_CUTS_IMAGES: Final = field("data.augmentation").is_given & field("data.augmentation.cutMix").is_given
 _INPUT_RULES: Final = tuple(_refuse_inputs(kind) for kind in InputKind if _refusing(kind) and kind in INPUTS.values())
 
 
@@ -382,9 +383,11 @@ class Task(Model):
     rules: ClassVar[tuple[Rule, ...]] = (
         exactly_one("model", "training"),
         rule(
-            ~field("training").is_given | (~field("recipe.accumulate").is_given & field("recipe.classWeights").equals("Uniform")),
-            "accumulate and classWeights must not be given with training, whose code computes the loss of the whole batch",
-            at=".recipe",
+            ~field("training").is_given
+            | (~field("recipe.accumulate").is_given & field("recipe.classWeights").equals("Uniform") & ~_CUTS_IMAGES),
+            "recipe.accumulate, recipe.classWeights and data.augmentation.cutMix must not be given with training, whose code computes"
+            " the loss of the whole batch",
+            at=".training",
         ),
         *_INPUT_RULES,
     )

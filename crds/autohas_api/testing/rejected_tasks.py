@@ -10,6 +10,10 @@ __all__ = ["TASK_REJECTED_BY_RULE", "TASK_REJECTED_BY_SCHEMA", "TASK_UNACCEPTABL
 
 _DECISIONS: Final = "spec.searchSpace.architecture.decisions"
 _CSV: Final = {"name": "csv", "path": "/data", "arguments": {"target": "y"}}
+_WHOLE_BATCH: Final = "must not be given with training, whose code computes the loss of the whole batch"
+_CUT_IMAGES: Final = {"name": "idx", "path": "/data", "augmentation": {"cutMix": "1"}}
+_MIXUP: Final = {"name": "mixup", "continuous": {"min": "0", "max": "1"}}
+_LANES: Final = {"name": "AutoHAS", "autoHAS": {"strategy": "Lanes"}}
 _TEXT: Final = {"name": "text", "path": "/data", "arguments": {"length": "8"}}
 _REGRESSION_WITH_CLASS_WEIGHTS: Final = {
     "task": {"data": _CSV, "model": {"template": "mlp-small"}, "recipe": {"classWeights": "Balanced"}},
@@ -131,15 +135,31 @@ TASK_REJECTED_BY_RULE: Final = (
     *(
         Rejection(path="spec", value=with_change(own_training_search(), path, value)["spec"], field=field, words=words)
         for path, value, field, words in (
-            ("spec.task.recipe", {"accumulate": 2}, "spec.task.recipe", "accumulate and classWeights must not be given with training"),
+            ("spec.task.recipe", {"accumulate": 2}, "spec.task.training", _WHOLE_BATCH),
+            ("spec.task.recipe", {"classWeights": "Balanced"}, "spec.task.training", _WHOLE_BATCH),
+            ("spec.task.data", _CUT_IMAGES, "spec.task.training", _WHOLE_BATCH),
             ("spec.algorithm", {"name": "RandomSharing"}, "spec.algorithm", "has no shared weights for a supernet: use algorithm AutoHAS"),
             ("spec.searchSpace.architecture", {}, "spec.searchSpace.architecture", "search its choices as hyperparameters"),
             (
                 "spec.trainer",
                 {"determinism": "Relaxed", "compute": {"compile": "Default"}},
-                "spec.trainer.compute.compile",
-                "compile must be None with task.training",
+                "spec.trainer.compute",
+                "compile and channelsLast must not be set with task.training",
             ),
+            ("spec.trainer.compute", {"channelsLast": True}, "spec.trainer.compute", "compile and channelsLast must not be set"),
+        )
+    ),
+    *(
+        Rejection(
+            path="spec",
+            value={**a_search()["spec"], **change, "task": {"data": data, "model": {"template": "transformer"}, "recipe": recipe}},
+            field="spec.task.recipe.mixup",
+            words="mixup must not be set or searched when task.data.name is text or tokens",
+        )
+        for data, recipe, change in (
+            (_TEXT, {"mixup": "0.2"}, {}),
+            ({**_TEXT, "name": "tokens", "arguments": {"length": "8", "vocabulary": "256"}}, {"mixup": "0.2"}, {}),
+            (_TEXT, {}, {"searchSpace": {"hyperparameters": [_MIXUP]}, "algorithm": _LANES}),
         )
     ),
     Rejection(path="spec.objective.metric", value="bpb", field="spec.objective.metric", words="bpb is measured per byte of text"),

@@ -9,14 +9,17 @@ import pytest
 import torch
 
 from autohas_api.base.objective_metrics import TaskKind
+from autohas_api.testing.rejections import with_change
 from autohas_trainer.data.custom import read_splits
 from autohas_trainer.data.raw import RawData
 from autohas_trainer.data.split_indices import split
 from autohas_trainer.data.splits import Splits
 from autohas_trainer.data.targets import IGNORED, TargetKind
-from autohas_trainer.errors import ConfigurationError, DataError
+from autohas_trainer.errors import ConfigurationError, DataError, TrainerError
 from autohas_trainer.seeding import stream
 from autohas_trainer.tasks import Classification, SeveralLabels, SeveralNumbers, SoftLabels, TokenLabels, build_task_for
+from custom_search_fixtures import loaded
+from engine_fixtures import small_search
 
 CLASSES, NUMBERS = TaskKind.CLASSIFICATION, TaskKind.REGRESSION
 CPU = torch.device("cpu")
@@ -120,3 +123,32 @@ def test_a_metric_that_does_not_fit_is_refused(targets: Any, kind: TaskKind, met
 
     with pytest.raises(ConfigurationError, match=words):
         build_task_for(metric, facts, balanced=balanced, name="D", device=CPU)
+
+
+@pytest.mark.parametrize("kind", ["equal classes", "equal labels", "equal shares", "equal tokens"])
+@pytest.mark.parametrize("model", [{"template": "mlp-small"}, {"entrypoint": "custom_code_fixtures:Plain"}])
+def test_targets_that_are_all_alike_are_refused_before_the_first_step(kind: str, model: dict[str, str]) -> None:
+    """A constant answer has loss 0 and rewards would divide by it: of each kind of targets, for each kind of model."""
+    data = {"entrypoint": "custom_code_fixtures:Targets", "arguments": {"defect": kind}}
+    document = with_change(with_change(small_search(), "spec.task.data", data), "spec.task.model", model)
+    if "entrypoint" in model:
+        document = with_change(document, "spec.searchSpace.architecture")
+
+    with pytest.raises(TrainerError, match=r"are alike|are of class 0; two are needed"):
+        loaded(document)
+
+
+@pytest.mark.parametrize(
+    ("data", "template", "words"),
+    [
+        ("Targets", "mlp-small", r"must give outputs of shape \(3, 2\), but template mlp-small gives \(2,\) for inputs of shape \(8,\)"),
+        ("Data", "transformer", r"outputs of shape \(2,\), but template transformer gives \(8, 2\)"),
+    ],
+)
+def test_targets_that_a_template_does_not_answer_are_refused(data: str, template: str, words: str) -> None:
+    """A class per position for a table, one class for a sequence: the sentence has both shapes."""
+    source = {"entrypoint": f"custom_code_fixtures:{data}", "arguments": {"defect": "tokens"}}
+    document = with_change(with_change(small_search(), "spec.task.data", source), "spec.task.model", {"template": template})
+
+    with pytest.raises(ConfigurationError, match=words):
+        loaded(with_change(document, "spec.searchSpace", {"architecture": {}}))

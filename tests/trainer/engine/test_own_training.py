@@ -12,12 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic.alias_generators import to_camel
 
 import own_training_fixtures
 from autohas_api.accept.acceptance import accept
+from autohas_api.base.spec_errors import SpecError
+from autohas_api.space.decisions import Configuration
+from autohas_api.spec.task import Recipe
 from autohas_api.testing.rejections import with_change
 from autohas_trainer.config_yaml import config_text, read_config
-from autohas_trainer.engine.training.own_training import OwnTraining
+from autohas_trainer.engine.training.comparison import paired_standard_error
+from autohas_trainer.engine.training.own_training import OwnTraining, try_own_training
 from autohas_trainer.engine.training.state_tree import join_tree, split_tree
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.events import StepRecord
@@ -163,6 +168,110 @@ def test_evaluate_streams_its_batches(tmp_path: Path) -> None:
 
     assert len(own_training_fixtures.alive) > 10
     assert max(own_training_fixtures.alive) == 1
+
+
+RECIPE: dict[str, tuple[Any, str]] = {
+    "batch_size": (32, "engine"),
+    "optimizer": ("adamw", "optimizer"),
+    "learning_rate": ("0.05", "optimizer"),
+    "schedule": ("Linear", "optimizer"),
+    "schedule_floor": ("0.1", "optimizer"),
+    "decay_fraction": ("0.3", "optimizer"),
+    "step_fraction": ("0.2", "optimizer"),
+    "step_factor": ("0.2", "optimizer"),
+    "warmup_fraction": ("0.1", "optimizer"),
+    "weight_decay": ("0.01", "optimizer"),
+    "decay_norms": (True, "optimizer"),
+    "momentum": ("0.8", "optimizer"),
+    "nesterov": (True, "optimizer"),
+    "beta2": ("0.99", "optimizer"),
+    "epsilon": ("1e-7", "optimizer"),
+    "gradient_clip": ("1", "engine"),
+    "accumulate": (2, "refused"),
+    "ema": ("0.9", "value"),
+    "precision": ("BFloat16", "engine"),
+    "dropout": ("0.1", "value"),
+    "label_smoothing": ("0.1", "value"),
+    "mixup": ("0.2", "value"),
+    "class_weights": ("Balanced", "refused"),
+}
+"""Every field of the recipe: who obeys it in own training. `optimizer`: the engine, or the code where it has an optimizer of its own."""
+NEEDS: dict[str, dict[str, Any]] = {
+    "beta2": {"optimizer": "adamw"},
+    "epsilon": {"optimizer": "adamw"},
+    "decay_fraction": {"schedule": "WSD"},
+    "step_fraction": {"schedule": "Step"},
+    "step_factor": {"schedule": "Step"},
+}
+ELSEWHERE: dict[str, tuple[Any, bool]] = {
+    "spec.trainer.compute.channelsLast": (True, False),
+    "spec.trainer.compute.compile": ("Default", False),
+    "spec.trainer.compute.threads": (2, True),
+    "spec.trainer.determinism": ("Relaxed", True),
+    "spec.objective.goal": ("0.9", True),
+    "spec.objective.cost": ({"target": "100"}, False),
+    "spec.objective.metric": ("f1", True),
+    "spec.task.data": ({"name": "idx", "path": "/data", "augmentation": {"cutMix": "1"}}, False),
+    "spec.task.data.augmentation": ({"name": "idx", "path": "/data", "workers": 1, "augmentation": {"horizontalFlip": "0.5"}}, True),
+}
+"""Fields outside of the recipe, and whether own training takes them."""
+
+
+def test_every_field_of_the_recipe_is_decided() -> None:
+    """A new field needs a row in the table above."""
+    assert RECIPE.keys() == Recipe.model_fields.keys()
+
+
+@pytest.mark.parametrize("name", RECIPE)
+def test_a_field_of_the_recipe_is_obeyed_or_refused(name: str) -> None:
+    """By the engine, or by code that reads its value; code that does not is refused before the first step, with the field."""
+    value, by = RECIPE[name]
+    recipe = {to_camel(field): given for field, given in {**NEEDS.get(name, {}), name: value}.items()}
+
+    def attempt(code: str) -> None:
+        document = with_change(own_search(code), "spec.searchSpace", {"hyperparameters": [WIDTH]})
+        try_own_training(loaded(with_change(document, "spec.task.recipe", recipe)))
+
+    if by == "refused":
+        with pytest.raises(SpecError, match=f"recipe.{to_camel(name)}.* must not be given with training"):
+            attempt("ReadsAll")
+        return
+    attempt("ReadsAll")
+    if by == "value":
+        with pytest.raises(ConfigurationError, match=rf"task.recipe.{to_camel(name)} has no effect: .* does not read values\['{name}'\]"):
+            attempt("Plain")
+    else:
+        attempt("Plain")
+    if by == "optimizer" and name != "learning_rate":
+        with pytest.raises(ConfigurationError, match=r"has no effect: .* which has an optimizer of its own"):
+            attempt("TwoOptimizers")
+
+
+@pytest.mark.parametrize("path", ELSEWHERE)
+def test_a_field_outside_the_recipe_is_taken_or_refused_at_validate(path: str) -> None:
+    """Nothing that own training would not obey is accepted."""
+    value, is_taken = ELSEWHERE[path]
+    document = with_change(own_search("Plain"), "spec.trainer.determinism", "Relaxed")
+    document = with_change(document, path.removesuffix(".augmentation"), value)
+    if is_taken:
+        accept(document)
+        return
+    with pytest.raises(SpecError, match=r"task.training|with training"):
+        accept(document)
+
+
+def test_a_metric_that_changes_its_form_is_one_sentence() -> None:
+    """What each example adds cannot be compared with one number; the sentence names both."""
+    search_task = loaded(own_search("ChangesForm"))
+    other = Configuration(
+        values=tuple(
+            "16" if d.name == "width" else c for d, c in zip(search_task.space.decisions, search_task.space.default.values, strict=True)
+        )
+    )
+    one, two = (OwnTraining(search_task, c).compare(keeps_contributions=True) for c in (search_task.space.default, other))
+
+    with pytest.raises(ConfigurationError, match="is what each of 90 examples adds and one number for two candidates"):
+        paired_standard_error(one, two)
 
 
 def test_a_value_that_raises_is_out_and_the_search_continues(tmp_path: Path) -> None:

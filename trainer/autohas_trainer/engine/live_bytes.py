@@ -14,13 +14,13 @@ from torch.utils._pytree import tree_leaves
 __all__ = ["count_evaluation"]
 
 
-class _LiveBytes(TorchDispatchMode):
+class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
     """Knows the largest sum of the storages that operations inside the block made, and that were alive at once."""
 
     def __init__(self, given: Iterable[Tensor]) -> None:
         """`given` are the tensors that were there before, of which operations may give views."""
-        super().__init__()
-        self.peak = 0
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's
+        self.peak: int = 0
         self._given = {tensor.untyped_storage()._cdata for tensor in given}  # noqa: SLF001 - tensors on the meta device have no address
         self._alive: dict[int, int] = {}
 

@@ -117,8 +117,12 @@ def recipe_of(spec: Spec, space: Space, configuration: Configuration) -> Trainin
 
 
 def own_values(spec: Spec, space: Space, configuration: Configuration) -> dict[str, str]:
-    """What own training knows of a configuration: every hyperparameter, searched or not, with absolute rate and decay, and `steps`."""
+    """What own training knows of a configuration: every hyperparameter, searched or not, with absolute rate and decay, and `steps`.
+
+    And what else an optimizer or a schedule of its own may obey: decay_norms, decay_fraction, step_fraction, step_factor.
+    """
     recipe, searched = recipe_of(spec, space, configuration), space.as_mapping(configuration)
     known = {name: searched.get(name, recipe_value(spec, name)) for name in KNOWN}
     absolute = {"learning_rate": exact_decimal(recipe.learning_rate), "weight_decay": exact_decimal(recipe.weight_decay)}
-    return {**searched, **known, **absolute, "steps": str(recipe.steps)}
+    shape = {name: exact_decimal(getattr(recipe, name)) for name in _SHAPE}
+    return {**searched, **known, **absolute, **shape, "decay_norms": str(recipe.decay_norms).lower(), "steps": str(recipe.steps)}

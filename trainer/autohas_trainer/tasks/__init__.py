@@ -1,6 +1,6 @@
 """Kinds of tasks: what a training minimises, what a search is judged by, and how both are put on one scale."""
 
-from autohas_trainer.tasks._base import Measurement, Statistics, Task
+from autohas_trainer.tasks._base import Floats, Measurement, Statistics, Task
 from autohas_trainer.tasks.classification import Classification
 from autohas_trainer.tasks.custom_loss import CustomLoss, CustomLossFunction
 from autohas_trainer.tasks.custom_metric import CUSTOM_METRIC_FIELD, CustomMetric
@@ -17,6 +17,7 @@ __all__ = [
     "CustomLoss",
     "CustomLossFunction",
     "CustomMetric",
+    "Floats",
     "Measurement",
     "Regression",
     "SeveralLabels",

@@ -83,7 +83,7 @@ class CustomMetric(WrappedTask):
         """The contributions of these examples; outputs and targets where the metric has none."""
         if self._is_scalar:
             return outputs_BK.float().cpu().numpy(), targets_B.cpu().numpy()
-        return (self._call(outputs_BK.float(), targets_B).numpy(),)
+        return (self._call_again(outputs_BK.float(), targets_B).numpy(),)
 
     def summarise(self, statistics: Sequence[Statistics]) -> Measurement:
         """The mean of the contributions, or the number that the metric gives for the whole split."""
@@ -99,9 +99,22 @@ class CustomMetric(WrappedTask):
 
         def metric_of(places: npt.NDArray[np.int64]) -> float:
             rows = torch.from_numpy(places)
-            return float(self._call(outputs[rows], targets[rows]))
+            return float(self._call_again(outputs[rows], targets[rows]))
 
         return jackknife(metric_of, len(outputs_N))
+
+    def _call_again(self, outputs_N: Tensor, targets_N: Tensor) -> Tensor:
+        """As `_call`, in the form that `check` learned.
+
+        Raises:
+            ConfigurationError: as `_call`, and for another form.
+        """
+        values = self._call(outputs_N, targets_N)
+        if (values.ndim == 0) is not self._is_scalar:
+            forms = ("one number for all", f"what each example contributes, ({len(targets_N)},)")
+            now, before = forms if values.ndim == 0 else forms[::-1]
+            raise ConfigurationError(f"{self._who} gave {now}, but before the first step {before}: let it have one form at every call")
+        return values
 
     def _call(self, outputs_N: Tensor, targets_N: Tensor) -> Tensor:
         """Return contributions (N,) or a scalar, float64 on the host.

@@ -13,6 +13,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from autohas_trainer.errors import ConfigurationError
+from autohas_trainer.tasks.jackknife import NUM_GROUPS
+
 __all__ = ["Comparison", "beats", "rank"]
 
 TIE_WIDTH: Final = 0.5
@@ -63,11 +66,26 @@ def encode(contributions_N: npt.NDArray[np.float64]) -> str:
 
 
 def paired_standard_error(one: Comparison, other: Comparison) -> float:
-    """Standard error of the difference of two qualities on the same examples: that of a mean of paired differences."""
+    """Standard error of the difference of two qualities on the same examples: that of a mean of paired differences.
+
+    Raises:
+        ConfigurationError: the metric of custom code has another form for one of the two.
+    """
     if not one.contributions or not other.contributions:
         return 0.0
-    difference_N = _decode(one.contributions) - _decode(other.contributions)
+    ones_N, others_N = _decode(one.contributions), _decode(other.contributions)
+    if len(ones_N) != len(others_N):
+        forms = " and ".join(_describe_form(len(part)) for part in (ones_N, others_N))
+        raise ConfigurationError(
+            f"the metric of custom code is {forms} for two candidates on the same examples, which cannot be compared: let it have one form"
+            " at every call"
+        )
+    difference_N = ones_N - others_N
     return float(difference_N.std()) / math.sqrt(len(difference_N))
+
+
+def _describe_form(number: int) -> str:
+    return f"what each of {number} examples adds" if number > NUM_GROUPS else "one number"
 
 
 def _decode(contributions: str) -> npt.NDArray[np.float64]:

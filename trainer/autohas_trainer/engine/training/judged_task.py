@@ -9,6 +9,7 @@ import torch
 from autohas_api.spec.search import Spec
 from autohas_trainer.data import Splits
 from autohas_trainer.entrypoints import load_object, require_names
+from autohas_trainer.errors import DataError
 from autohas_trainer.tasks import CUSTOM_METRIC_FIELD, CustomMetric, Task, any_metric_of, build_task_for, scale_of
 
 __all__ = ["build_task"]
@@ -22,10 +23,17 @@ def build_task(spec: Spec, splits: Splits, device: torch.device) -> Task:
 
     Raises:
         ConfigurationError: the metric, or weights of classes, cannot be computed for these targets.
+        DataError: the targets are all alike.
     """
     balanced, wanted, facts = spec.task.recipe.class_weights == "Balanced", spec.objective, splits.targets
     metric = any_metric_of(facts) if wanted.custom_metric is not None else wanted.metric_name
     task = build_task_for(metric, facts, balanced=balanced, name=splits.name, device=device)
+    if spec.task.training is None and task.constant_loss <= 0:  # own training may learn without targets
+        message = (
+            f"{splits.name}: the targets of all training examples are alike, so that a constant answer has a loss of 0 and nothing is left"
+            " to learn: give targets that differ, or task.training for what is learned from the inputs alone"
+        )
+        raise DataError(message)
     if wanted.custom_metric is None or wanted.custom_metric.entrypoint is None:
         return task
     return _judge_by(wanted.custom_metric.entrypoint, wanted.better, task, splits)

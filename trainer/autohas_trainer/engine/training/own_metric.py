@@ -18,7 +18,8 @@ from torch import Tensor
 
 from autohas_trainer.data import SelectionBatch, count_chunks
 from autohas_trainer.errors import ConfigurationError
-from autohas_trainer.tasks.jackknife import NUM_GROUPS, Floats, contribute_groups, contribute_without_groups
+from autohas_trainer.tasks import Floats
+from autohas_trainer.tasks.jackknife import NUM_GROUPS, contribute_groups, contribute_without_groups
 
 __all__ = ["compare_by_groups", "measure_groups", "read_metric"]
 

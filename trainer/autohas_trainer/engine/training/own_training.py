@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, Final, cast
 
 import torch
+from pydantic.alias_generators import to_camel
 from torch import Tensor, nn
 
 from autohas_api.budget.steps_per_stage import EARLY_EXAMPLES
@@ -19,16 +20,17 @@ from autohas_trainer.data import SelectionBatch, TestBatch, TrainBatch
 from autohas_trainer.engine.candidate_faults import explain_default_failure
 from autohas_trainer.engine.training.comparison import Comparison, encode
 from autohas_trainer.engine.training.own_metric import compare_by_groups, measure_groups, read_metric
+from autohas_trainer.engine.training.own_values import RecordedValues, find_unread_fields
 from autohas_trainer.engine.training.rule import rule_of
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.state_tree import copy_saved, join_tree, split_tree
 from autohas_trainer.engine.training.training import Training, network_key
 from autohas_trainer.errors import CandidateError, ConfigurationError, DeviceError
 from autohas_trainer.optim import standalone_optimizer
-from autohas_trainer.tasks.jackknife import Floats
+from autohas_trainer.tasks import Floats
 from autohas_trainer.templates import Batch, OwnNetworks, OwnOptimizer
 
-__all__ = ["OwnTraining", "begin_training", "try_own_training"]
+__all__ = ["OwnTraining", "WatchedTraining", "begin_training", "try_own_training"]
 
 _OPTIMIZER_METHODS: Final = ("zero_grad", "step", "state_dict", "load_state_dict")
 
@@ -49,14 +51,21 @@ def try_own_training(search_task: SearchTask) -> None:
     if not isinstance(search_task.template, OwnNetworks):
         return
     try:
-        training = OwnTraining(search_task, search_task.space.default)
+        training = WatchedTraining(search_task, search_task.space.default)
         training.step()
-        training.compare()
+        training.compare(keeps_contributions=True)
         split_tree(training.state_dict(), "the training")
     except DeviceError:
         raise
     except CandidateError as error:
         raise explain_default_failure(error) from error
+    recipe, is_own = search_task.spec.task.recipe, training.has_own_optimizer
+    if unread := find_unread_fields(recipe, training.recorder.read, has_own_optimizer=is_own):
+        raise ConfigurationError(
+            f"task.recipe.{to_camel(unread[0])} has no effect: it is left to {search_task.template.who}"
+            f"{', which has an optimizer of its own' if is_own else ''}, and its code does not read values[{unread[0]!r}] in the default"
+            " configuration: read it, or remove the field"
+        )
 
 
 class OwnTraining(Training):
@@ -74,7 +83,7 @@ class OwnTraining(Training):
         self._code = self._networks.create(key)
         module = self._place(self._networks.build_with(self._code, self._given(), key))
         make = getattr(self._code, "optimizer", None)
-        self._has_own_optimizer = make is not None
+        self.has_own_optimizer = make is not None
         if make is None:
             self._hold(module, standalone_optimizer(module, rule_of(self.recipe, self.recipe.learning_rate)))
             return
@@ -93,14 +102,14 @@ class OwnTraining(Training):
 
     def _update_rate(self) -> None:
         """Set the recipe's rate; an own optimizer has its own, of which the first group's is shown."""
-        if not self._has_own_optimizer:
+        if not self.has_own_optimizer:
             super()._update_rate()
             return
         groups = getattr(self._optimizer, "param_groups", None)
         self.learning_rate = float(groups[0]["lr"]) if groups else 0.0
 
     def _rate(self) -> float:
-        return self.learning_rate if self._has_own_optimizer else super()._rate()
+        return self.learning_rate if self.has_own_optimizer else super()._rate()
 
     def rest(self) -> None:
         """Nothing is freed: own code may keep what it likes in gradients and in its optimizer."""
@@ -229,3 +238,12 @@ class OwnTraining(Training):
         cast("OwnOptimizer", self._optimizer).load_state_dict(join_tree(state["optimizer"], placed))
         if state["own"] is not None:
             self._code.load_state_dict(join_tree(state["own"], placed))  # type: ignore[attr-defined]  # checked: both or none
+
+
+class WatchedTraining(OwnTraining):
+    """A training whose own code gets values that remember which of them were read."""
+
+    def _given(self) -> dict[str, str]:
+        if not hasattr(self, "recorder"):
+            self.recorder = RecordedValues(self._values)
+        return self.recorder

@@ -6,14 +6,16 @@ Each promise is checked on trainings of a few steps, taken by the engine as a se
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from autohas_api.space.decisions import Configuration
 from autohas_api.spec.hyperparameters import KNOWN
-from autohas_trainer.engine.training.own_training import OwnTraining
+from autohas_trainer.engine.training.comparison import Comparison, paired_standard_error
+from autohas_trainer.engine.training.own_training import OwnTraining, WatchedTraining
+from autohas_trainer.engine.training.own_values import is_left_to_code
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.errors import TrainerError
 from autohas_trainer.seeding import stream
@@ -76,11 +78,14 @@ def _difference(one: Tensors, other: Tensors) -> str | None:
 
 
 def _runs(search_task: SearchTask) -> str | None:
+    first: Comparison | None = None
     for configuration in _configurations(search_task):
         try:
             training = OwnTraining(search_task, configuration)
             _take(training, 1)
-            training.compare()
+            comparison = training.compare(keeps_contributions=True)
+            first = first or comparison
+            paired_standard_error(first, comparison)  # raises where the metric has another form
         except TrainerError as error:
             return f"{error} (values {dict(search_task.space.as_mapping(configuration))})"
     return None
@@ -124,40 +129,17 @@ def _only_measures(search_task: SearchTask) -> str | None:
     return None if one.metric == other.metric else f"evaluate gave {one.metric}, then {other.metric} for the same module"
 
 
-class _Recorder(dict[str, str]):
-    """Values that remember which of them were read."""
-
-    def __init__(self, values: Mapping[str, str]) -> None:
-        super().__init__(values)
-        self.read: set[str] = set()
-
-    def __getitem__(self, name: str) -> str:
-        self.read.add(name)
-        return super().__getitem__(name)
-
-    def get(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - a dictionary's
-        self.read.add(name)
-        return super().get(name, default)
-
-
-class _Watched(OwnTraining):
-    """A training whose own code gets values that remember who read them."""
-
-    def _given(self) -> dict[str, str]:
-        if not hasattr(self, "recorder"):
-            self.recorder = _Recorder(self._values)
-        return self.recorder
-
-
 def _reads(search_task: SearchTask) -> str | None:
     read: set[str] = set()
+    has_own_optimizer = False
     for configuration in _configurations(search_task):
-        training = _Watched(search_task, configuration)
+        training = WatchedTraining(search_task, configuration)
         training.step()
         training.compare()
         read |= training.recorder.read
-    custom = [decision.name for decision in search_task.space.decisions if decision.name not in KNOWN]
-    idle = [name for name in custom if name not in read]
+        has_own_optimizer = training.has_own_optimizer
+    names = [decision.name for decision in search_task.space.decisions]
+    idle = [n for n in names if n not in read and (n not in KNOWN or is_left_to_code(n, has_own_optimizer=has_own_optimizer))]
     return f"nothing reads values[{idle[0]!r}], which is searched" if idle else None
 
 

@@ -18,15 +18,16 @@ from autohas_api.budget.steps_per_stage import EARLY_EXAMPLES, minimum_trainings
 from autohas_api.space.decisions import Configuration, Space, list_decisions, reads_decisions_from_code, resolve
 from autohas_api.spec.search import Spec
 from autohas_api.templates.table import TEMPLATES
-from autohas_api.templates.template_spec import InputKind, TemplateDecision
+from autohas_api.templates.template_spec import TemplateDecision
 from autohas_trainer.data import LARGEST_CHUNK, ImageReading, Splits, load
 from autohas_trainer.engine.accounting.costs import Costs
 from autohas_trainer.engine.accounting.spending import Prices
 from autohas_trainer.engine.accounting.work import Work
 from autohas_trainer.engine.training.compute import check_compute, useful_threads
 from autohas_trainer.engine.training.custom_code import CustomCode
+from autohas_trainer.engine.training.data_checks import check_outputs, check_real, check_sizes, list_batch_sizes
 from autohas_trainer.engine.training.judged_task import build_task
-from autohas_trainer.errors import ConfigurationError, DataError
+from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.events import StepUse
 from autohas_trainer.nn.pretrained import read_pretrained
 from autohas_trainer.optim import STATE_KEYS, OptimizerName
@@ -47,8 +48,6 @@ from autohas_trainer.templates import (
 __all__ = ["SearchTask", "build_task", "load_splits", "reading_text"]
 
 _MAX_DECISIONS = 128
-_MIN_SELECTION = 2
-"""Rungs normalise by the statistics of the batch, which one example does not have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +96,7 @@ class SearchTask:
         batch_size = spec.task.recipe.batch_size
         plan = plan_stages(spec, space, splits.num_selection, splits.num_reward)
         check_compute(spec, splits.input_shape)
-        _check_sizes(splits, max(_batch_sizes(spec, space)), rewards=is_search and plan.supernet_steps > 0)
+        check_sizes(splits, max(list_batch_sizes(spec, space)), rewards=is_search and plan.supernet_steps > 0)
         template = _template(spec, splits, task, own)
         example = splits.train_batch(0, 2, spec.algorithm.seed).inputs[:1]
         custom = CustomCode(spec, space, template, splits, task)
@@ -327,43 +326,14 @@ def _check_budget(spec: Spec, space: Space, num_selection: int, num_reward: int)
         raise ConfigurationError(message)
 
 
-def _batch_sizes(spec: Spec, space: Space) -> list[int]:
-    """Every size of batch that some training may take."""
-    return [spec.task.recipe.batch_size, *(int(choice) for d in space.decisions if d.name == "batch_size" for choice in d.choices)]
-
-
-def _check_sizes(splits: Splits, batch_size: int, *, rewards: bool) -> None:
-    """Refuse data that cannot fill a batch, before anything is trained.
-
-    Raises:
-        DataError: The train or the reward split is smaller than a batch, or selection too small for the statistics of one.
-    """
-    if splits.num_train < batch_size:
-        message = (
-            f"{splits.name}: {splits.num_train} training examples cannot fill a batch of {batch_size};"
-            " lower task.recipe.batchSize, the max of hyperparameter batch_size, or give more data"
-        )
-        raise DataError(message)
-    if splits.num_selection < _MIN_SELECTION:
-        message = (
-            f"{splits.name}: the selection split has {splits.num_selection} example, comparisons need at least {_MIN_SELECTION};"
-            " raise task.splits.selection, or give more data"
-        )
-        raise DataError(message)
-    if rewards and splits.num_reward < MIN_REWARD_BATCH:
-        message = (
-            f"{splits.name}: the reward split has {splits.num_reward} examples, rewards need at least {MIN_REWARD_BATCH};"
-            " raise task.splits.reward, give more data, or search hyperparameters only"
-        )
-        raise DataError(message)
-
-
 def _template(spec: Spec, splits: Splits, task: Task, own: Template | None) -> Template:
     """The built-in family of networks, or the custom model, built now unless it is `own`, checked against the spec."""
     model = spec.task.model
     if model.template is not None:
-        _check_real(splits, model.template)
-        return build_template(model.template, splits.input_shape, task.num_outputs, is_tokens=not splits.has_real_inputs)
+        check_real(splits, model.template)
+        template = build_template(model.template, splits.input_shape, task.num_outputs, is_tokens=not splits.has_real_inputs)
+        check_outputs(splits, model.template, task)
+        return template
     if (training := spec.task.training) is not None:
         return OwnNetworks(training.entrypoint, training.arguments, splits.input_shape, task.num_outputs)
     template = own or _build_own(spec, splits, task)
@@ -377,17 +347,3 @@ def _build_own(spec: Spec, splits: Splits, task: Task) -> Template:
     model = spec.task.model
     assert model.entrypoint is not None  # noqa: S101 - the contract's rule: exactly one of both
     return build_custom(model.entrypoint, model.arguments, splits.input_shape, task.num_outputs, read_pretrained(model.pretrained))
-
-
-def _check_real(splits: Splits, template: str) -> None:
-    """Refuse own integers for a built-in template.
-
-    Raises:
-        ConfigurationError: The inputs are integers.
-    """
-    if not splits.has_real_inputs and InputKind.TOKENS not in TEMPLATES[template].inputs:
-        message = (
-            f"{splits.name}: inputs are integers, but template {template} needs floats:"
-            " return inputs.astype('float32'), images of bytes divided by 255, or give task.model.entrypoint"
-        )
-        raise ConfigurationError(message)
