@@ -49,6 +49,7 @@ def count_evaluation(module: nn.Module, inputs: Tensor) -> int:
     Raises:
         Exception: what the module raises.
     """
-    with _LiveBytes([inputs, *module.state_dict().values()]) as live:
+    live = _LiveBytes([inputs, *module.state_dict().values()])
+    with live:
         module(inputs)
     return live.peak + inputs.nbytes
