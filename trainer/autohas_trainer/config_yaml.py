@@ -119,7 +119,7 @@ def config_text(search: Search, space: Space, outcome: Outcome, data: DataIdenti
             **task.get("model", {}),
             "architecture": {n: v for n, v in _architecture(search, outcome).items() if n not in space_names(space) or n in active},
         },
-        "recipe": {**outcome.recipe, "classWeights": search.spec.task.recipe.class_weights},
+        "recipe": {**outcome.recipe, **class_weights(search)},
         "objective": _objective(search),
         **_custom_hyperparameters(search, outcome),
         "seed": search.spec.algorithm.seed,
@@ -134,6 +134,13 @@ def config_text(search: Search, space: Space, outcome: Outcome, data: DataIdenti
         " recipe.steps.\n"
     )
     return heading + yaml_file.dump(record)
+
+
+def class_weights(search: Search) -> dict[str, Any]:
+    """What the recipe says of the weights of classes, which are not searched."""
+    recipe = search.spec.task.recipe
+    given = {} if recipe.weight_by_class is None else {"weightByClass": dict(recipe.weight_by_class)}
+    return {"classWeights": recipe.class_weights, **given}
 
 
 def _trainer(search: Search) -> dict[str, Any]:

@@ -16,7 +16,7 @@ The same runs as `autohas conformance`.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path as File
@@ -39,7 +39,7 @@ from autohas_trainer.templates import Path, Shape, Template, default_path, load_
 from autohas_trainer.templates.agreement import build_problem, forward_problem
 from autohas_trainer.templates.custom import wrap_custom
 
-__all__ = ["Check", "assert_data_conforms", "assert_model_conforms", "check_data", "check_model", "check_template"]
+__all__ = ["Check", "assert_data_conforms", "assert_model_conforms", "check_data", "check_model", "check_template", "check_train_transform"]
 
 _NUM_INPUTS: Final = 8
 _NUM_RANDOM_PATHS: Final = 8
@@ -149,6 +149,29 @@ def _check_augment(data: Any, raw: RawData) -> Check:  # noqa: ANN401 - custom c
     except (Exception, SystemExit) as error:  # noqa: BLE001 - any exception of custom code is the problem
         problem = _describe_error(error)
     return Check(promise="augment keeps the shape and draws from its generator", problem=problem)
+
+
+def check_train_transform(read: Callable[[Mapping[str, str]], Tensor], candidates: Sequence[Mapping[str, str]]) -> list[Check]:
+    """Check the search's own transform of training examples with the values of some candidates.
+
+    Args:
+        read: Reads one training batch anew, with the same keys at every call.
+        candidates: Custom hyperparameters by name; the default first.
+    """
+    problem: str | None = None
+    for values in candidates:
+        shown = ", ".join(f"{name}={value}" for name, value in values.items())
+        try:
+            one, other = read(values), read(values)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - any exception of custom code is the problem
+            problem = _describe_error(error)
+        else:
+            if not torch.equal(one, other):
+                with_values = f" and values {shown}" if shown else ""
+                problem = f"it gave another image with an equal rng{with_values}; draw from rng only, or by torch's global generator"
+        if problem is not None:
+            break
+    return [Check(promise="each image keeps its size, and is drawn from its generator", problem=problem)]
 
 
 def _overlap(inputs: Any, test_inputs: Any) -> int:  # noqa: ANN401 - arrays of any number type

@@ -106,6 +106,7 @@ _NEEDS_CONTROLLER: Final = field("continuous", of="h").is_given & (
 _OWN_TRAINING = field("task.training")
 _HAS_ENTRYPOINT: Final = (
     field("task.data.entrypoint").is_given
+    | field("task.data.trainTransform").is_given
     | _OWN_TRAINING.is_given
     | (field("task.model").is_given & field("task.model.entrypoint").is_given)
 )
@@ -183,7 +184,7 @@ class Spec(Model):
         ),
         rule(
             _HAS_ENTRYPOINT | _HYPERPARAMETERS.every("h", _HYPERPARAMETER.is_in(tuple(KNOWN))),
-            f"every name must be one of {', '.join(KNOWN)}; custom names need custom data, a custom model or own training (entrypoint)",
+            f"every name must be one of {', '.join(KNOWN)}; custom names need custom data, a custom model, own training or trainTransform",
             at=".searchSpace.hyperparameters",
         ),
         rule(
@@ -205,8 +206,9 @@ class Spec(Model):
             at=".objective.metric",
         ),
         rule(
-            _IS_CLASSIFICATION | field("task.recipe.classWeights").equals("Uniform"),
-            "classWeights must be Uniform when the metric is rmse, mae or r2, or customMetric.targets is Numbers: there are no classes",
+            _IS_CLASSIFICATION | (field("task.recipe.classWeights").equals("Uniform") & ~field("task.recipe.weightByClass").is_given),
+            "classWeights must be Uniform, and weightByClass not given, when the metric is rmse, mae or r2, or customMetric.targets is"
+            " Numbers: there are no classes",
             at=".task.recipe.classWeights",
         ),
         rule(

@@ -102,12 +102,18 @@ class Data(Model):
         description="Number of processes that decode and augment images while the model trains, 0 if not set. Results do not depend on it.",
     )
     augmentation: Augmentation | None = Field(default=None, description="Random changes of the training images of image-folder or idx.")
+    train_transform: Entrypoint | None = Field(
+        default=None,
+        description="Custom change of each training image of image-folder or idx, after augmentation, as package.module:function. The "
+        "trainer calls it with example (a Pillow image), rng and values (the custom hyperparameters); it returns an image.",
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         exactly_one("name", "entrypoint"),
         only_with("loading", "name", "image-folder", has_default=False),
         only_with("workers", "name", "image-folder", "idx", has_default=False),
         only_with("augmentation", "name", "image-folder", "idx", has_default=False),
+        only_with("trainTransform", "name", "image-folder", "idx", has_default=False),
         rule(~_NAME.is_given | _NAME.equals("digits") | field("path").is_given, "path must be given unless name is digits", at=".path"),
         rule(
             ~_NAME.is_given | _NAME.differs("digits") | ~field("path").is_given,
@@ -203,6 +209,10 @@ def _share(name: str, *, is_optional: bool = False) -> Rule:
         at=f".{name}",
     )
 
+
+ClassName = Annotated[str, StringConstraints(min_length=1, max_length=253)]
+ClassWeight = Annotated[str, StringConstraints(pattern=r"^([0-9]*[1-9][0-9]*(\.[0-9]*)?|[0-9]*\.[0-9]*[1-9][0-9]*)$", max_length=16)]
+"""A decimal greater than 0 without an exponent: a rule about every value of a map would cost too much at the API server."""
 
 PrecisionName = Literal["Float32", "TF32", "BFloat16"]
 
@@ -307,6 +317,11 @@ class Recipe(Model):
         description="Weights of the classes in the training loss. Uniform: equal weights. Balanced: inversely "
         "proportional to the number of examples. Metrics are not weighted. Classification only.",
     )
+    weight_by_class: Annotated[dict[ClassName, ClassWeight], Field(min_length=1, max_length=1000)] | None = Field(
+        default=None,
+        description="Weight of each named class in the training loss, instead of classWeights, a decimal greater than 0; a class that is "
+        "not named has 1. The loss of a batch is the weighted mean over its examples.",
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         rule(
@@ -321,6 +336,11 @@ class Recipe(Model):
         between("decayFraction", 0, MAX_DECAY, is_optional=True),
         inside("stepFraction", 0, 1, is_optional=True),
         inside("stepFactor", 0, 1, is_optional=True),
+        rule(
+            ~field("weightByClass").is_given | field("classWeights").equals("Uniform"),
+            "weightByClass must not be given with classWeights Balanced: choose one",
+            at=".weightByClass",
+        ),
     )
 
     def rate_of(self, optimizer: str) -> str:
@@ -384,9 +404,14 @@ class Task(Model):
         exactly_one("model", "training"),
         rule(
             ~field("training").is_given
-            | (~field("recipe.accumulate").is_given & field("recipe.classWeights").equals("Uniform") & ~_CUTS_IMAGES),
-            "recipe.accumulate, recipe.classWeights and data.augmentation.cutMix must not be given with training, whose code computes"
-            " the loss of the whole batch",
+            | (
+                ~field("recipe.accumulate").is_given
+                & field("recipe.classWeights").equals("Uniform")
+                & ~field("recipe.weightByClass").is_given
+                & ~_CUTS_IMAGES
+            ),
+            "recipe.accumulate, recipe.classWeights, recipe.weightByClass and data.augmentation.cutMix must not be given with training, whose"
+            " code computes the loss of the whole batch",
             at=".training",
         ),
         *_INPUT_RULES,

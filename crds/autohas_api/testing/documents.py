@@ -244,6 +244,7 @@ _IMAGES: Final = {
         "randAugment": {"operations": 2, "magnitude": 9},
         "cutMix": "1",
     },
+    "trainTransform": "a.b:transform",
 }
 _DOCUMENTS: Final = (
     {**a_search(), "spec": _TABLE},
@@ -260,7 +261,9 @@ _DOCUMENTS: Final = (
         {"name": "RandomSharing", "randomSharing": {"numSamples": 20}},
     ),
     with_change(with_change(a_search(), "spec.task", _OWN), "spec.checkpoint", {"storage": {"emptyDir": {}}}),
-    with_change(a_search(), "spec.task", {"data": _IMAGES, "model": {"template": "resnet"}}),
+    with_change(
+        a_search(), "spec.task", {"data": _IMAGES, "model": {"template": "resnet"}, "recipe": {"weightByClass": {"cat": "2", "dog": "0.5"}}}
+    ),
     with_change(a_search(), "spec.objective", {"customMetric": {"entrypoint": "a.b:cost", "direction": "Minimize", "targets": "Classes"}}),
     own_training_search(),
 )

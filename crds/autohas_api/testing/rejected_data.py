@@ -20,6 +20,7 @@ def _augmented(**augmentation: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSO
 
 DATA_REJECTED_BY_SCHEMA: Final = (
     Rejection(path=_DATA, value={**_FOLDER, "loading": "Lazy"}, field=f"{_DATA}.loading", words='"Resident", "Files"'),
+    Rejection(path=_DATA, value={**_FOLDER, "trainTransform": "a.b"}, field=f"{_DATA}.trainTransform", words="should match"),
     Rejection(path=_DATA, value={**_FOLDER, "workers": 65}, field=f"{_DATA}.workers", words="less than or equal to 64"),
     Rejection(path=_DATA, value={**_FOLDER, "workers": -1}, field=f"{_DATA}.workers", words="greater than or equal to 0"),
     Rejection(
@@ -42,6 +43,7 @@ DATA_REJECTED_BY_RULE: Final = (
             ("loading", "Files", "image-folder"),
             ("workers", 2, "image-folder or idx"),
             ("augmentation", {}, "image-folder or idx"),
+            ("trainTransform", "a.b:c", "image-folder or idx"),
         )
     ),
     Rejection(

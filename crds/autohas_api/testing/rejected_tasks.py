@@ -53,6 +53,13 @@ TASK_REJECTED_BY_SCHEMA: Final = (
     Rejection(path="spec.task.data", value={"entrypoint": "a b:C"}, field="spec.task.data.entrypoint", words="should match"),
     Rejection(path="spec.objective.metric", value="bleu", field="spec.objective.metric", words='"accuracy", "f1", "auc", "top5"'),
     Rejection(path="spec.objective.direction", value="minimize", field="spec.objective.direction", words='"Maximize", "Minimize"'),
+    *(
+        Rejection(
+            path="spec.task.recipe.weightByClass", value={"3": weight}, field="spec.task.recipe.weightByClass.3", words="should match"
+        )
+        for weight in ("0", "0.0", "-1", "two", "1e3")
+    ),
+    Rejection(path="spec.task.recipe.weightByClass", value={}, field="spec.task.recipe.weightByClass", words="at least 1"),
     Rejection(path="spec.task.recipe.classWeights", value="on", field="spec.task.recipe.classWeights", words='"Uniform", "Balanced"'),
 )
 
@@ -137,6 +144,7 @@ TASK_REJECTED_BY_RULE: Final = (
         for path, value, field, words in (
             ("spec.task.recipe", {"accumulate": 2}, "spec.task.training", _WHOLE_BATCH),
             ("spec.task.recipe", {"classWeights": "Balanced"}, "spec.task.training", _WHOLE_BATCH),
+            ("spec.task.recipe", {"weightByClass": {"0": "2"}}, "spec.task.training", _WHOLE_BATCH),
             ("spec.task.data", _CUT_IMAGES, "spec.task.training", _WHOLE_BATCH),
             ("spec.algorithm", {"name": "RandomSharing"}, "spec.algorithm", "has no shared weights for a supernet: use algorithm AutoHAS"),
             ("spec.searchSpace.architecture", {}, "spec.searchSpace.architecture", "search its choices as hyperparameters"),
@@ -207,6 +215,21 @@ TASK_REJECTED_BY_RULE: Final = (
         value={"path": "/data/weights.safetensors"},
         field="spec.task.model.pretrained",
         words="templates start from random weights",
+    ),
+    Rejection(
+        path="spec",
+        value={
+            **_REGRESSION_WITH_CLASS_WEIGHTS,
+            "task": {"data": _CSV, "model": {"template": "mlp-small"}, "recipe": {"weightByClass": {"a": "2"}}},
+        },
+        field="spec.task.recipe.classWeights",
+        words="weightByClass not given, when the metric is rmse",
+    ),
+    Rejection(
+        path="spec.task.recipe",
+        value={"classWeights": "Balanced", "weightByClass": {"3": "2"}},
+        field="spec.task.recipe.weightByClass",
+        words="must not be given with classWeights Balanced",
     ),
     Rejection(
         path="spec",

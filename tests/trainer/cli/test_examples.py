@@ -237,3 +237,18 @@ def test_a_folder_of_jpegs_is_augmented(tmp_path: Path) -> None:
 
     data = json.loads((tmp_path / "out" / "preprocessing.json").read_text())["data"]
     assert (data["height"], data["width"], data["fit"]) == (24, 24, "crop")
+
+
+def test_an_own_augmentation_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """22: on the folder of 18; its custom hyperparameter is in the result, and the weights of the classes are in config.yaml."""
+    monkeypatch.syspath_prepend(str(EXAMPLES / "22-own-augmentation"))
+    script = EXAMPLES / "18-image-folder" / "make_images.py"
+    subprocess.run([sys.executable, script, tmp_path / "shapes", "90"], check=True)
+    few = ("task.data.workers=1", "training.steps=27", "task.recipe.batchSize=16", "budget.trainings=4")
+    record = _searched("22-own-augmentation/search.yaml", tmp_path / "out", f"task.data.path={tmp_path / 'shapes'}", *few)
+
+    assert record["winner"]["configuration"]["hole"] in {"0", "6", "10"}
+    config = yaml_file.read_mapping(tmp_path / "out" / "config.yaml")
+    assert config["recipe"]["weightByClass"] == {"triangle": "2"}
+    assert config["task"]["data"]["trainTransform"] == "own_augmentation:cut_out"
+    assert "weightByClass: triangle 2" in (tmp_path / "out" / "report.html").read_text()

@@ -152,3 +152,11 @@ def test_targets_that_a_template_does_not_answer_are_refused(data: str, template
 
     with pytest.raises(ConfigurationError, match=words):
         loaded(with_change(document, "spec.searchSpace", {"architecture": {}}))
+
+
+def test_weights_need_one_class_per_example() -> None:
+    """Soft labels have shares of classes."""
+    facts = read(SHARES, CLASSES).facts(np.arange(len(SHARES)))
+
+    with pytest.raises(ConfigurationError, match=r"task\.recipe\.weightByClass must not be given, since the targets are shares of classes"):
+        build_task_for("log_loss", facts, balanced=False, weights=[1.0, 2.0], name="D", device=CPU)

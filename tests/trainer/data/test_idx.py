@@ -75,7 +75,7 @@ def test_limits_must_be_positive_integers(folder: Path, text: str) -> None:
 
 def test_unknown_arguments_are_named(folder: Path) -> None:
     """A misspelt argument is not ignored."""
-    with pytest.raises(ConfigurationError, match=r"arguments\.limit is unknown to idx; it takes trainLimit and testLimit"):
+    with pytest.raises(ConfigurationError, match=r"arguments\.limit is unknown to idx; it takes trainLimit, testLimit"):
         idx(folder, {"limit": "3"})
 
 

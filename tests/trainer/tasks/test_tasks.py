@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from autohas_trainer.seeding import stream
 from autohas_trainer.tasks import Classification, Regression
@@ -96,6 +96,30 @@ def test_balanced_weights_make_classes_alike() -> None:
     assert losses.tolist() == pytest.approx([math.log(2) * 100 / 180, math.log(2) * 100 / 20])
     assert task.constant_loss == pytest.approx(math.log(2))
     assert classification("f1", [90, 10]).losses(torch.zeros(2, 2), torch.tensor([0, 1])).tolist() == pytest.approx([math.log(2)] * 2)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_given_weights_make_the_weighted_mean_of_torch(smoothing: float) -> None:
+    """Of any scale: over a batch the loss is that of torch's CrossEntropyLoss, with its gradient."""
+    weights, counts = [3.0, 0.5, 1.0], [10, 20, 70]
+    outputs_BK = torch.randn(16, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    targets_B = torch.arange(16) % 3
+    task = Classification("accuracy", counts, balanced=False, weights=weights, device=CPU)
+    expected = nn.CrossEntropyLoss(torch.tensor(weights), label_smoothing=smoothing)(outputs_BK, targets_B)
+    loss = task.training_losses(outputs_BK, targets_B, smoothing).mean()
+
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    one, other = (torch.autograd.grad(value, outputs_BK, retain_graph=True)[0] for value in (loss, expected))
+    assert torch.allclose(one, other, rtol=1e-5)
+
+
+def test_given_weights_are_one_for_a_training_example_on_average() -> None:
+    """Comparisons keep their scale: 90 examples of weight 1 and 10 of weight 11 become 0.5 and 5.5, each class half of the loss."""
+    task = Classification("f1", [90, 10], balanced=False, weights=[1.0, 11.0], device=CPU)
+    losses = task.losses(torch.zeros(2, 2), torch.tensor([0, 1]))
+
+    assert losses.tolist() == pytest.approx([0.5 * math.log(2), 5.5 * math.log(2)])
+    assert task.constant_loss == pytest.approx(-(0.45 * math.log(0.45) + 0.55 * math.log(0.55)))
 
 
 def test_rewards_are_hits_for_accuracy_and_normalised_losses_otherwise() -> None:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import Final
 
 import torch
 from rich.console import Console
+from torch import Tensor
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.base.objective_metrics import TaskKind
 from autohas_api.base.yaml_file import read_search
-from autohas_api.space.decisions import Space
+from autohas_api.space.decisions import Role, Space
+from autohas_api.spec.hyperparameters import KNOWN
 from autohas_api.spec.search import Spec
 from autohas_trainer.cli.exits import UsageError
-from autohas_trainer.conformance import Check, check_data, check_model, check_template
+from autohas_trainer.conformance import Check, check_data, check_model, check_template, check_train_transform
 from autohas_trainer.data.custom import FIELD as DATA_FIELD
 from autohas_trainer.data.custom import make_data
 from autohas_trainer.engine.training.judged_task import build_task
@@ -33,6 +37,7 @@ from autohas_trainer.templates.custom import build_custom
 __all__ = ["Target", "conformance"]
 
 
+_NUM_EXAMPLES: Final = 8
 _Sections = Iterator[tuple[str, Callable[[], list[Check]]]]
 """Pairs of a title and the function that runs its checks."""
 
@@ -94,10 +99,28 @@ def _of_file(target: Target) -> _Sections:
         yield f"data {data.entrypoint}", checks
         if any(check.problem is not None for check in checks()):
             return
+    if spec.task.data.train_transform is not None:
+        yield f"train transform {spec.task.data.train_transform}", partial(_transform_checks, spec, space)
     if spec.task.training is not None:
         yield f"training {spec.task.training.entrypoint}", partial(_training_checks, spec, space)
         return
     yield f"model {spec.task.model.label}", partial(_model_checks, spec)
+
+
+def _transform_checks(spec: Spec, space: Space) -> list[Check]:
+    """Check the own transform of training examples on the first batch, with each value of each custom hyperparameter."""
+    splits = load_splits(spec, torch.device("cpu"))
+    own = [d for d in space.decisions if d.role is not Role.ARCHITECTURE and d.name not in KNOWN]
+    default = space.as_mapping(space.default)
+    defaults = {decision.name: default[decision.name] for decision in own}
+    changed = [{**defaults, d.name: choice} for d in own for choice in d.choices if choice != defaults[d.name]]
+
+    def read(values: Mapping[str, str]) -> Tensor:
+        splits.close()  # forgets what was read
+        return splits.train_batch(0, min(_NUM_EXAMPLES, splits.num_train), 0, values=tuple(values.items())).inputs
+
+    with closing(splits):
+        return check_train_transform(read, [defaults, *changed])
 
 
 def _training_checks(spec: Spec, space: Space) -> list[Check]:

@@ -67,12 +67,17 @@ def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
         seed: Keys the split; the test split does not depend on it.
         device: Where everything then lives.
         check: Is given the sizes of the train, the selection and the reward split, and may refuse them, before anything is converted.
-        reading: Where images lie between steps, how many processes read them, and how they are augmented.
+        reading: Where images lie between steps, how many processes read them, and how they are augmented and transformed.
 
     Raises:
         ConfigurationError: The search asks for data or splits that cannot be.
         DataError: A file is missing or damaged.
     """
+    if reading.transform is not None:
+        # Pillow is imported here, since only images need it
+        from autohas_trainer.data.images.own_transform import OwnTransform  # noqa: PLC0415
+
+        OwnTransform(reading.transform)  # its errors are said before anything is read
     raw = _read(name, None if path is None else expand_path(path), arguments, kind, reading)
     indices = split(raw, reward=reward, selection=selection, stratify=stratify, seed=seed)
     check(len(indices.train), len(indices.selection), len(indices.reward))

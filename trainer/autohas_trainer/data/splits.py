@@ -18,7 +18,7 @@ from torch import Tensor
 
 from autohas_trainer.data.batches import RewardBatch, SelectionBatch, TestBatch, TrainBatch
 from autohas_trainer.data.examples import Draw, Examples, Resident, Rows, Source, Taken
-from autohas_trainer.data.examples.protocol import Moments
+from autohas_trainer.data.examples.protocol import Moments, Values
 from autohas_trainer.data.moments import input_moments, target_moments
 from autohas_trainer.data.preprocessing import preprocessing_record
 from autohas_trainer.data.raw import Array, Floats, Ints, Place, RawData
@@ -143,10 +143,11 @@ class Splits:
         self.num_train, self.num_reward = len(indices.train), len(indices.reward)
         self.num_selection, self.num_test = len(indices.selection), len(raw_data.test_targets_N)
 
-    def train_batch(self, step: int, size: int, seed: int, replica: int = 0) -> TrainBatch:
+    def train_batch(self, step: int, size: int, seed: int, replica: int = 0, *, values: Values | None = None) -> TrainBatch:
         """Return batch number `step` of exactly `size` examples.
 
-        The order is a chain of epochs, each a permutation keyed by (seed, replica, epoch); a batch may straddle two.
+        The order is a chain of epochs, each a permutation keyed by (seed, replica, epoch); a batch may straddle two. `values` are
+        what the search's own transform gets; None: it does not run, for a batch of which only the shape matters.
 
         Raises:
             ConfigurationError: `size` is below 1 or above the number of training examples.
@@ -155,8 +156,8 @@ class Splits:
             message = f"a batch of {size} examples cannot be taken from {self.num_train} training examples"
             raise ConfigurationError(message)
         rows_B = self._train_rows(step, size, seed, replica)
-        ahead = ((self._train_rows(later, size, seed, replica), Draw(seed, replica, later)) for later in itertools.count(step + 1))
-        inputs, targets_B = self._take(rows_B, Draw(seed, replica, step), ahead)
+        ahead = ((self._train_rows(later, size, seed, replica), Draw(seed, replica, later, values)) for later in itertools.count(step + 1))
+        inputs, targets_B = self._take(rows_B, Draw(seed, replica, step, values), ahead)
         return TrainBatch(inputs=inputs, targets_B=targets_B)
 
     def _take(self, rows_B: Rows, draw: Draw | None, ahead: Iterator[tuple[Rows, Draw | None]]) -> Taken:

@@ -24,19 +24,34 @@ _LARGEST_LOSS: Final = 700.0
 class Classification(Task):
     """The task of naming one of K classes."""
 
-    def __init__(self, metric: str, class_counts: Sequence[int], *, balanced: bool, device: torch.device) -> None:
+    def __init__(
+        self,
+        metric: str,
+        class_counts: Sequence[int],
+        *,
+        balanced: bool,
+        weights: Sequence[float] | None = None,
+        device: torch.device,
+    ) -> None:
         """Fix the scale by the class counts of the train split.
 
         Args:
             metric: accuracy, top5, f1 (macro), auc (macro, one class against the rest), log_loss (nats) or perplexity (its exponential).
             class_counts: Training examples per class.
             balanced: Weigh each class by N / (K · its count), so that all classes matter alike to the loss (not to the metric).
+            weights: Of each class in the loss, greater than 0; only their ratios matter. None: as `balanced` says.
             device: Where losses are computed.
         """
         counts_K = np.asarray(class_counts, dtype=np.float64)
         self._metric = metric
         self._weights_K = _balanced_weights(counts_K) if balanced else np.ones(len(counts_K))
-        self._class_weights = torch.tensor(self._weights_K, dtype=torch.float32, device=device) if balanced else None
+        if weights is not None:
+            self._weights_K = np.asarray(weights) * (
+                counts_K.sum() / (counts_K @ np.asarray(weights))
+            )  # 1 for a training example on average
+        is_weighed = balanced or weights is not None
+        self._class_weights = torch.tensor(self._weights_K, dtype=torch.float32, device=device) if is_weighed else None
+        self._has_weighted_mean = weights is not None
         self._constant_hits = constant_hits(counts_K)
         self._prior_entropy = entropy(counts_K)
         self._constant_loss = entropy(counts_K * self._weights_K) * float((counts_K * self._weights_K).sum() / counts_K.sum())
@@ -63,10 +78,20 @@ class Classification(Task):
 
     def losses(self, outputs_BK: Tensor, targets_B: Tensor) -> Tensor:
         """Cross-entropy in nats, times the weight of the class."""
-        return self.training_losses(outputs_BK, targets_B, 0.0)
+        return self._weigh(outputs_BK, targets_B, 0.0)
 
     def training_losses(self, outputs_BK: Tensor, targets_B: Tensor, label_smoothing: float) -> Tensor:
-        """Cross-entropy against (1 - s)·onehot + s / K, times the weights of the classes."""
+        """Cross-entropy against (1 - s)·onehot + s / K, times the weights of the classes.
+
+        With weights that the search gives, the mean of the losses is the weighted mean Σ w·l / Σ w over the batch, that of torch's
+        `CrossEntropyLoss(weight, label_smoothing)`.
+        """
+        losses_B = self._weigh(outputs_BK, targets_B, label_smoothing)
+        if not self._has_weighted_mean or self._class_weights is None:
+            return losses_B
+        return losses_B / self._class_weights.index_select(0, targets_B).mean()
+
+    def _weigh(self, outputs_BK: Tensor, targets_B: Tensor, label_smoothing: float) -> Tensor:
         return functional.cross_entropy(
             outputs_BK, targets_B, weight=self._class_weights, label_smoothing=label_smoothing, reduction="none"
         )

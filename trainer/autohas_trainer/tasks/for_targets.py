@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -30,19 +31,22 @@ _METRICS: Final[dict[TargetKind, tuple[str, ...]]] = {
 }
 
 
-def build_task_for(metric: str, facts: TargetFacts, *, balanced: bool, name: str, device: torch.device) -> Task:
-    """Return the task; `name` is that of the data, `balanced` whether classes are weighed by their frequency.
+def build_task_for(  # noqa: PLR0913 - what a task consists of
+    metric: str, facts: TargetFacts, *, balanced: bool, weights: Sequence[float] | None = None, name: str, device: torch.device
+) -> Task:
+    """Return the task; `name` is that of the data, `balanced` whether classes are weighed by their frequency, `weights` other weights.
 
     Raises:
         ConfigurationError: The metric, or weights of classes, cannot be computed for these targets.
     """
-    problem = _find_problem(metric, facts, balanced=balanced)
+    field = "classWeights must be Uniform" if balanced else "weightByClass must not be given" if weights is not None else None
+    problem = _find_problem(metric, facts, weighs_classes=field)
     if problem is not None:
         raise ConfigurationError(f"{name}: {problem}")
     counts = [] if facts.class_counts is None else facts.class_counts.tolist()
     match facts.kind:
         case TargetKind.CLASS:
-            return Classification(metric, counts, balanced=balanced, device=device)
+            return Classification(metric, counts, balanced=balanced, weights=weights, device=device)
         case TargetKind.TOKENS:
             return TokenLabels(metric, counts, facts.shape, facts.bytes_per_token)
         case TargetKind.LABELS:
@@ -68,7 +72,7 @@ def scale_of(facts: TargetFacts) -> tuple[float, float] | None:
     return float(np.nanmean(numbers)), float(np.nanstd(numbers))
 
 
-def _find_problem(metric: str, facts: TargetFacts, *, balanced: bool) -> str | None:
+def _find_problem(metric: str, facts: TargetFacts, *, weighs_classes: str | None) -> str | None:
     """The sentence about a metric or weights that do not fit; None if all fit."""
     allowed = _METRICS[facts.kind]
     if metric not in allowed:
@@ -77,6 +81,6 @@ def _find_problem(metric: str, facts: TargetFacts, *, balanced: bool) -> str | N
         return "objective.metric bpb needs to know the text that a token stands for; set task.data.arguments.bytesPerToken, or use log_loss"
     if metric == "top5" and facts.kind is TargetKind.CLASS and facts.class_counts is not None and len(facts.class_counts) <= TOP:
         return f"objective.metric top5 is 1 for every network, since there are {len(facts.class_counts)} classes; choose accuracy"
-    if balanced and facts.kind is not TargetKind.CLASS:
-        return f"task.recipe.classWeights must be Uniform, since the targets are {facts.kind}"
+    if weighs_classes is not None and facts.kind is not TargetKind.CLASS:
+        return f"task.recipe.{weighs_classes}, since the targets are {facts.kind}"
     return None

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["Draw", "Examples", "Moments", "Rows", "Source", "Taken"]
+__all__ = ["Draw", "Examples", "Moments", "Rows", "Source", "Taken", "Values"]
 
 Rows = Tensor
 """Row numbers (B,), int64, on `Examples.rows_device`."""
@@ -24,13 +24,21 @@ Moments = tuple[npt.NDArray[np.floating[Any]], npt.NDArray[np.floating[Any]]]
 """Mean and deviation (C,) of each channel over the train split, in the type in which they are applied."""
 
 
+Values = tuple[tuple[str, str], ...]
+"""Custom hyperparameters of a candidate: name and value of each."""
+
+
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """Names a training batch: what is random about its example at `position` is keyed by (seed, "augment", replica, step, position)."""
+    """Names a training batch: what is random about its example at `position` is keyed by (seed, "augment", replica, step, position).
+
+    `values` are what custom code that changes examples gets; None: it does not run, for batches of which only the shape matters.
+    """
 
     seed: int
     replica: int
     step: int
+    values: Values | None = None
 
 
 class Taken(NamedTuple):

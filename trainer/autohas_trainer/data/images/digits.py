@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from autohas_trainer.data.arguments import refuse_unknown_arguments
 from autohas_trainer.data.raw import Floats, Ints, RawData
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import stream
@@ -49,10 +50,7 @@ def digits(arguments: Mapping[str, str]) -> RawData:
     Raises:
         ConfigurationError: An argument is unknown or its value is not one of the variants.
     """
-    unknown = sorted(arguments.keys() - {"variant"})
-    if unknown:
-        message = f"task.data.arguments.{unknown[0]} is unknown to digits; it takes only variant"
-        raise ConfigurationError(message)
+    refuse_unknown_arguments(arguments, ("variant",), "digits")
     variant = arguments.get("variant", "original")
     if variant not in _VARIANTS:
         message = f"task.data.arguments.variant of digits must be one of {', '.join(_VARIANTS)}, not {variant!r}"

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from autohas_trainer.data.arguments import refuse_unknown_arguments
 from autohas_trainer.data.examples import Source
 from autohas_trainer.data.examples.reading_processes import ReadingProcesses
 from autohas_trainer.data.files.paths import relative_to
@@ -55,14 +56,14 @@ def idx(folder: Path, arguments: Mapping[str, str], reading: ImageReading = AS_F
         test_targets_N=test_targets_N,
         num_classes=num_classes,
         divide_by=WHITE_LEVEL,
-        notes=tuple(reading.notes(is_per_batch=reading.of_examples is not None)),
+        notes=tuple(reading.notes(is_per_batch=reading.changes_examples)),
         preprocessing={"kind": "pixels", "divideBy": WHITE_LEVEL},
     )
 
 
 def _per_batch(name: str, images_NCHW: npt.NDArray[np.uint8], reading: ImageReading) -> Array | Source:
     """Return the images, to be augmented per batch if the search says so."""
-    if reading.of_examples is None:
+    if not reading.changes_examples:
         return images_NCHW
     # Pillow is imported here, since only augmentation needs it
     from autohas_trainer.data.images.image_file import ImageOptions  # noqa: PLC0415
@@ -70,7 +71,7 @@ def _per_batch(name: str, images_NCHW: npt.NDArray[np.uint8], reading: ImageRead
     from autohas_trainer.data.images.per_batch import ImageSource  # noqa: PLC0415
 
     size = images_NCHW.shape[2], images_NCHW.shape[3]
-    reader = BatchReader(ImageOptions(size=size, mode="L", background="white"), size, reading.of_examples)
+    reader = BatchReader(ImageOptions(size=size, mode="L", background="white"), size, reading.of_examples, reading.transform)
     return ImageSource(name, images_NCHW, reader, ReadingProcesses(reader, reading.workers))
 
 
@@ -100,10 +101,8 @@ def _check_labels(folder: Path, labels_N: Ints, num_classes: int) -> None:
 
 def _read_limits(arguments: Mapping[str, str]) -> dict[str, int]:
     """Return the limits as numbers."""
+    refuse_unknown_arguments(arguments, _LIMITS, "idx")
     for name, text in arguments.items():
-        if name not in _LIMITS:
-            message = f"task.data.arguments.{name} is unknown to idx; it takes {' and '.join(_LIMITS)}"
-            raise ConfigurationError(message)
         if not (text.isascii() and text.isdigit() and int(text) > 0):
             message = f"task.data.arguments.{name} must be a positive integer, not {text!r}"
             raise ConfigurationError(message)

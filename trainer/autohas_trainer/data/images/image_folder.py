@@ -76,14 +76,14 @@ def image_folder(folder: Path, arguments: Mapping[str, str], reading: ImageReadi
     reader = ImageReader(options=options.image)
     size = options.image.size or reader.size_of(layout.files[0])
     name = f"image-folder ({folder})"
-    batches = BatchReader(options.image, size, reading.of_examples)
+    batches = BatchReader(options.image, size, reading.of_examples, reading.transform)
     are_files = reading.reads_files(len(layout.files) + len(layout.test_files), size, options.image.channels, str(folder))
     processes = ReadingProcesses(batches, reading.workers)
     sources = [
         ImageSource(name, [str(file) for file in files] if are_files else _read(files, size, reader), batches, processes)
         for files in (layout.files, layout.test_files)
     ]
-    is_per_batch = are_files or batches.augmentation is not None
+    is_per_batch = are_files or reading.changes_examples
     inputs, test_inputs = (source if is_per_batch else source.array for source in sources)
     raw = RawData(
         name=name,
@@ -99,10 +99,22 @@ def image_folder(folder: Path, arguments: Mapping[str, str], reading: ImageReadi
         classes=tuple(layout.classes),
         summary=_summary(layout.classes, layout.labels, size, options.image.channels),
         preprocessing=_record(options.image, size),
-        notes_of_reading=lambda: ImageReader(options=options.image, counts=sources[0].counts).notes("training images that were measured"),
+        notes_of_reading=lambda: _notes_of_reading(sources[0], options.image, reading),
     )
     raw = replace(raw, notes=(*layout.notes, *reader.notes(), *reading.notes(is_per_batch=is_per_batch)))
     return raw if layout.test_files else with_held_out_test(raw, options.test_fraction, "image-folder")
+
+
+def _notes_of_reading(source: ImageSource, options: ImageOptions, reading: ImageReading) -> list[str]:
+    """Return the notes about the training images that were measured."""
+    notes = ImageReader(options=options, counts=source.counts).notes("training images that were measured")
+    is_cropped = reading.augmentation is not None and reading.augmentation.random_resized_crop is not None
+    if is_cropped and source.counts["stretched"]:
+        notes.append(
+            "randomResizedCrop keeps the aspect of a training image within 3/4 to 4/3, and fit: stretch, the default, does not keep that of"
+            " an image that is evaluated; task.data.arguments.fit: crop does"
+        )
+    return notes
 
 
 def _record(options: ImageOptions, size: tuple[int, int]) -> dict[str, Any]:

@@ -12,17 +12,24 @@ import numpy as np
 from PIL import Image
 
 from autohas_api.spec.augmentation import Augmentation
+from autohas_trainer.data.examples.protocol import Values
 from autohas_trainer.data.images.augmentation import ExampleKey, ImageAugmentation
 from autohas_trainer.data.images.image_file import Bytes, ImageOptions, ImageReader
+from autohas_trainer.data.images.own_transform import OwnTransform
 
 __all__ = ["BatchReader", "Pictures", "Request"]
 
 
 class Request(NamedTuple):
-    """Some neighbours of a batch: files, or pixels (B, C, H, W), with the key of each; no keys: they are evaluated."""
+    """Some neighbours of a batch: files, or pixels (B, C, H, W), with the key of each; no keys: they are evaluated.
+
+    `values` are what the search's own transform gets; None: it does not run. `rows` name pixels in errors.
+    """
 
     pictures: Sequence[str] | Bytes
     keys: tuple[ExampleKey, ...]
+    values: Values | None = None
+    rows: tuple[int, ...] = ()
 
 
 class Pictures(NamedTuple):
@@ -39,37 +46,42 @@ class BatchReader:
     options: ImageOptions
     size: tuple[int, int]
     augmentation: Augmentation | None
+    transform: str | None = None
+    """Entrypoint of the search's own transform."""
     _transforms: ImageAugmentation | None = field(default=None, init=False)
 
     def prepare(self) -> None:
         """Load the transforms, which takes seconds."""
-        if self.augmentation is not None and self._transforms is None:
-            self._transforms = ImageAugmentation.of(self.augmentation, self.size)
+        if self._transforms is None and (self.augmentation is not None or self.transform is not None):
+            own = None if self.transform is None else OwnTransform(self.transform)
+            self._transforms = ImageAugmentation.of(self.augmentation, self.size, own)
 
     def read(self, request: Request) -> Pictures:
         """Return the images of a request.
 
         Raises:
             DataError: A file cannot be read or decoded, or has another size and none is set; names it.
+            ConfigurationError: The search's own transform fails on an image; names it.
         """
         reader = ImageReader(options=self.options)
         images = np.empty((len(request.pictures), self.options.channels, *self.size), dtype=np.uint8)
         for index, picture in enumerate(request.pictures):
-            key = request.keys[index] if request.keys else None
-            pixels = np.asarray(self._finish(picture, reader, key), dtype=np.uint8)
+            pixels = np.asarray(self._finish(picture, reader, request, index), dtype=np.uint8)
             images[index] = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)  # noqa: PLR2004 - grey has no channels
         return Pictures(images, reader.counts)
 
-    def _finish(self, picture: str | Bytes, reader: ImageReader, key: ExampleKey | None) -> Image.Image:
-        """Return one image as a network gets it, but for the numbers."""
+    def _finish(self, picture: str | Bytes, reader: ImageReader, request: Request, index: int) -> Image.Image:
+        """Return picture number `index` of a request as a network gets it, but for the numbers."""
         if isinstance(picture, str):
             file = Path(picture)
             image = reader.decode(file)
         else:
             file = Path()
             image = Image.fromarray(picture[0] if len(picture) == 1 else np.ascontiguousarray(picture.transpose(1, 2, 0)))
-        if key is None or self.augmentation is None:
+        if request.keys:
+            self.prepare()
+        if not request.keys or self._transforms is None:
             return reader.fit(image, file, self.size)
-        self.prepare()
-        assert self._transforms is not None  # noqa: S101 - just prepared
-        return self._transforms.apply(image if self._transforms.crops else reader.fit(image, file, self.size), key)
+        place = str(file) if isinstance(picture, str) else f"in row {request.rows[index]} of the training images"
+        fitted = image if self._transforms.crops else reader.fit(image, file, self.size)
+        return self._transforms.apply(fitted, request.keys[index], request.values, place)

@@ -143,6 +143,7 @@ class _ImageBatches:
 
         Raises:
             DataError: An image cannot be read; names it.
+            ConfigurationError: The search's own transform fails on an image; names it.
             ChildProcessError: A process that reads was killed.
         """
         assert self._moments is not None  # noqa: S101 - opened for batches
@@ -189,7 +190,8 @@ class _ImageBatches:
             part = rows[start : start + _PART]
             positions = range(start, start + len(part))
             keys = () if draw is None else tuple((draw.seed, draw.replica, draw.step, position) for position in positions)
-            yield Request(pictures[part] if isinstance(pictures, np.ndarray) else [pictures[row] for row in part], keys)
+            chosen = pictures[part] if isinstance(pictures, np.ndarray) else [pictures[row] for row in part]
+            yield Request(chosen, keys, None if draw is None else draw.values, tuple(part))
 
 
 def _size(file: str) -> int:

@@ -1,4 +1,4 @@
-"""Where images lie between steps, and what is done to those that make gradients: `task.data.loading`, `workers` and `augmentation`."""
+"""Where images lie between steps, and what is done to those that make gradients, as the fields of `task.data` say."""
 
 from __future__ import annotations
 
@@ -24,11 +24,18 @@ class ImageReading:
     loading: str | None = None
     workers: int = 0
     augmentation: Augmentation | None = None
+    transform: str | None = None
+    """Entrypoint of the search's own transform."""
 
     @property
     def of_examples(self) -> Augmentation | None:
         """The augmentation that changes single images; CutMix, which changes batches, is the training's."""
         return self.augmentation if self.augmentation is not None and self.augmentation.changes_examples else None
+
+    @property
+    def changes_examples(self) -> bool:
+        """Whether single images are changed, by the augmentation or by custom code."""
+        return self.of_examples is not None or self.transform is not None
 
     def reads_files(self, number: int, size: tuple[int, int], channels: int, folder: str) -> bool:
         """Whether `number` images of `size` are decoded for each batch.

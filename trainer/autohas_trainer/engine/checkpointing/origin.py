@@ -74,6 +74,7 @@ def environment_of(search_task: SearchTask, threads: int) -> Environment:
     metric = search_task.spec.objective.custom_metric
     named = (
         task.data.entrypoint,
+        task.data.train_transform,
         task.model.entrypoint,
         None if task.training is None else task.training.entrypoint,
         None if metric is None else metric.entrypoint,

@@ -70,7 +70,8 @@ class SupernetStepContext:
 
     def _batch(self, replica: int) -> TrainBatch:
         search_task = self._state.search_task
-        batch = search_task.splits.train_batch(self.step, self._state.supernet_batch_size, search_task.seed, replica=replica)
+        size, values = self._state.supernet_batch_size, search_task.custom.transform_values(search_task.space.default)
+        batch = search_task.splits.train_batch(self.step, size, search_task.seed, replica=replica, values=values)
         return search_task.custom.augment(batch, search_task.space.default, "supernet", replica, self.step)
 
     def reward_batch(self) -> RewardBatch:

@@ -2,6 +2,7 @@
 
 Values of custom hyperparameters are strings, as arguments are. They reach, under their names,
 
+- `transform(example, rng, values)` of task.data.trainTransform, on every example that makes gradients (see `data.images.own_transform`);
 - the data's `augment(inputs, rng, hyperparameters)`, on every batch that makes gradients; `rng` is keyed by the step;
 - the model's `loss(outputs, targets, hyperparameters)`, the training loss of each example (B,);
 - `build(configuration)` of a model with decisions, and the keywords of a plain module's factory.
@@ -50,7 +51,8 @@ class CustomCode:
         self._loss = self._template.custom_loss if self._template is not None else None
         self._own = template if isinstance(template, OwnNetworks) else None
         self._spec = spec
-        has_hooks = self._template is not None or self._own is not None or spec.task.data.entrypoint is not None
+        self._transforms = spec.task.data.train_transform is not None
+        has_hooks = self._template is not None or self._own is not None or self._transforms or spec.task.data.entrypoint is not None
         self._is_custom = has_hooks or spec.objective.custom_metric is not None
         if has_hooks:
             self._check_taken(spec)
@@ -73,6 +75,10 @@ class CustomCode:
         if self._own is not None:
             return own_values(self._spec, self._space, configuration)
         return {name: searched[name] for name in self._hyperparameters if name not in KNOWN}
+
+    def transform_values(self, configuration: Configuration) -> tuple[tuple[str, str], ...] | None:
+        """What the data's own transform of examples gets; None: there is none."""
+        return tuple(self.values(configuration).items()) if self._transforms else None
 
     def task(self, configuration: Configuration) -> Task:
         """The task with the model's own training loss, where it has one."""
@@ -97,7 +103,8 @@ class CustomCode:
             raise ConfigurationError(
                 "spec.searchSpace.hyperparameters: own training gets the length of a training as steps: choose another name"
             )
-        if self._own is not None or self._augment is not None or self._loss is not None or isinstance(self._template, CustomModel):
+        takes_any = self._transforms or self._augment is not None or self._loss is not None
+        if takes_any or self._own is not None or isinstance(self._template, CustomModel):
             return
         for index, declared in enumerate(spec.search_space.hyperparameters):
             takes = isinstance(self._template, CustomModule) and self._template.takes(declared.name)
@@ -134,7 +141,7 @@ class CustomCode:
             _require(self._augment, "task.data.entrypoint: augment", "augment", ("inputs", "rng", "hyperparameters"))
         if self._loss is not None:
             _require(self._loss, "task.model.entrypoint: loss", "loss", ("outputs", "targets", "hyperparameters"))
-        batch = splits.train_batch(0, 2, 0)
+        batch = splits.train_batch(0, 2, 0, values=self.transform_values(self._space.default))
         self.seed("hooks")
         with attribute_errors_to("task.data.entrypoint", "augment(inputs, rng, hyperparameters)"):
             inputs: object = self.augment(batch, self._space.default, "hooks").inputs

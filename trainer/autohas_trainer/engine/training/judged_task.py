@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import torch
@@ -9,11 +10,12 @@ import torch
 from autohas_api.spec.search import Spec
 from autohas_trainer.data import Splits
 from autohas_trainer.entrypoints import load_object, require_names
-from autohas_trainer.errors import DataError
+from autohas_trainer.errors import ConfigurationError, DataError
 from autohas_trainer.tasks import CUSTOM_METRIC_FIELD, CustomMetric, Task, any_metric_of, build_task_for, scale_of
 
 __all__ = ["build_task"]
 
+_MAX_SHOWN: Final = 20
 _TRIED_EXAMPLES: Final = 64
 """A custom metric is tried on as many before the first step."""
 
@@ -26,8 +28,9 @@ def build_task(spec: Spec, splits: Splits, device: torch.device) -> Task:
         DataError: the targets are all alike.
     """
     balanced, wanted, facts = spec.task.recipe.class_weights == "Balanced", spec.objective, splits.targets
+    weights = _weigh_classes(spec.task.recipe.weight_by_class, splits)
     metric = any_metric_of(facts) if wanted.custom_metric is not None else wanted.metric_name
-    task = build_task_for(metric, facts, balanced=balanced, name=splits.name, device=device)
+    task = build_task_for(metric, facts, balanced=balanced, weights=weights, name=splits.name, device=device)
     if spec.task.training is None and task.constant_loss <= 0:  # own training may learn without targets
         message = (
             f"{splits.name}: the targets of all training examples are alike, so that a constant answer has a loss of 0 and nothing is left"
@@ -37,6 +40,23 @@ def build_task(spec: Spec, splits: Splits, device: torch.device) -> Task:
     if wanted.custom_metric is None or wanted.custom_metric.entrypoint is None:
         return task
     return _judge_by(wanted.custom_metric.entrypoint, wanted.better, task, splits)
+
+
+def _weigh_classes(weight_by_class: Mapping[str, str] | None, splits: Splits) -> list[float] | None:
+    """The weight of each class, in the order of the classes; None: the search gives none.
+
+    Raises:
+        ConfigurationError: the data have no class of that name.
+    """
+    if weight_by_class is None:
+        return None
+    classes: list[str] = splits.preprocessing["target"].get("classes", [])
+    unknown = next((name for name in weight_by_class if name not in classes), None)
+    if classes and unknown is not None:
+        listed = ", ".join(classes[:_MAX_SHOWN]) + (", ..." if len(classes) > _MAX_SHOWN else "")
+        message = f"task.recipe.weightByClass.{unknown}: {splits.name} has no class {unknown!r}; its classes are {listed}"
+        raise ConfigurationError(message)
+    return [float(weight_by_class.get(name, "1")) for name in classes]
 
 
 def _judge_by(entrypoint: str, direction: str, task: Task, splits: Splits) -> Task:

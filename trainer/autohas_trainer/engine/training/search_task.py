@@ -258,7 +258,9 @@ def load_splits(spec: Spec, device: torch.device, check: Callable[[int, int, int
         seed=spec.algorithm.seed,
         device=device,
         check=check,
-        reading=ImageReading(loading=data.loading, workers=data.workers or 0, augmentation=data.augmentation),
+        reading=ImageReading(
+            loading=data.loading, workers=data.workers or 0, augmentation=data.augmentation, transform=data.train_transform
+        ),
     )
 
 

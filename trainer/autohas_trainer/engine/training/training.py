@@ -183,7 +183,7 @@ class Training:
 
     def _step(self) -> None:
         recipe, search_task = self.recipe, self._search_task
-        batch = search_task.splits.train_batch(self.num_steps_done, recipe.batch_size, search_task.seed, replica=self.repeat)
+        batch = self._read_batch(self.num_steps_done)
         assert self._optimizer is not None  # noqa: S101 - a training that was given up takes no steps
         self._update_rate()
         search_task.custom.seed("step", self.repeat, self.num_steps_done)
@@ -200,6 +200,12 @@ class Training:
         if self.is_finished and recipe.ema > 0:
             with self._part("the statistics of the averaged weights"):
                 self._keep_average()
+
+    def _read_batch(self, step: int) -> TrainBatch:
+        """Return a batch of the training; an exception of the search's own transform is this candidate's."""
+        search_task, values = self._search_task, self._search_task.custom.transform_values(self.configuration)
+        with self._part(f"reading the batch of step {step}", is_custom=values is not None):
+            return search_task.splits.train_batch(step, self.recipe.batch_size, search_task.seed, replica=self.repeat, values=values)
 
     def _backward(self, batch: TrainBatch) -> Tensor:
         """Add up the gradients of the batch's parts; returns the mean training loss, a scalar tensor."""
@@ -250,7 +256,7 @@ class Training:
         steps = range(steps_of_recalibration(search_task.splits.num_train, size))
         recalibrate(
             self._module,
-            (search_task.splits.train_batch(step, size, search_task.seed, replica=self.repeat).inputs for step in steps),
+            (self._read_batch(step).inputs for step in steps),
         )
         self._is_training = False
         self._average.drop()
