@@ -245,8 +245,10 @@ def test_types_that_a_csv_has_not_become_cells(tmp_path: Path) -> None:
         ([[1, 2]] * 40, r"t\.parquet: column odd is nested \(list<.*int64>\), and a table has one number or word per cell; flatten it"),
         (
             [{"bytes": b"1"}] * 40,
-            r"t\.parquet: column odd is nested \(struct<bytes: binary>\), and a table has one number or word per cell; flatten it, name it in"
-            r" task\.data\.arguments\.ignore, or read the file with custom code \(task\.data\.entrypoint\)$",
+            (
+                r"t\.parquet: column odd is nested \(struct<bytes: binary>\), and a table has one number or word per cell; flatten it,"
+                r" name it in task\.data\.arguments\.ignore, or read the file with custom code \(task\.data\.entrypoint\)$"
+            ),
         ),
         ([b"1"] * 40, r"t\.parquet: column odd is of bytes \(binary\)"),
     ],
@@ -278,7 +280,10 @@ def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
     pq.write_table(table().drop_columns(["city"]), second)
     with pytest.raises(
         DataError,
-        match=r"train-00001-of-00002\.parquet: the columns differ from those of train-00000-of-00002\.parquet \(city\); all shards need the same ones",
+        match=(
+            r"train-00001-of-00002\.parquet: the columns differ from those of train-00000-of-00002\.parquet \(city\);"
+            r" all shards need the same ones$"
+        ),
     ):
         read(tmp_path)
     second.write_bytes(second.read_bytes()[:100])
