@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from autohas_api.base.spec_errors import FieldError
-from autohas_api.spec.task import Data
+from autohas_api.spec.data import Data
 
 __all__ = ["DATA_ARGUMENTS", "find_wrong_data_arguments", "find_wrong_keywords"]
 

@@ -21,11 +21,12 @@ from autohas_api.base.rules import rule
 from autohas_api.base.spec_errors import FieldError, SpecError, field_errors_of, format_value
 from autohas_api.spec.algorithm import Algorithm, is_one_of, name_algorithms
 from autohas_api.spec.budget import Budget, Training
+from autohas_api.spec.data import TABLES, TEXTS
 from autohas_api.spec.hyperparameters import KNOWN, Role
 from autohas_api.spec.objective import Objective, is_metric_in
 from autohas_api.spec.operation import Checkpoint, Cleanup, FailurePolicy, Monitoring
 from autohas_api.spec.search_space import SearchSpace
-from autohas_api.spec.task import TABLES, TEXTS, Task
+from autohas_api.spec.task import Task
 from autohas_api.spec.trainer import Trainer
 
 NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
