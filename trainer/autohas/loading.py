@@ -17,7 +17,8 @@ def load(folder: str | Path) -> TrainedModel:
     """Load the model of a finished search: a `torch.nn.Module` in evaluation mode on the CPU, with `predict`.
 
     Args:
-        folder: The folder of `autohas run`, `autohas.run` or `autohas fetch`: config.yaml, preprocessing.json and model.safetensors.
+        folder: The folder of `autohas run`, `autohas.run` or `autohas fetch`: config.yaml, preprocessing.json and model.safetensors. Or the
+            file of one seed in the folder of `autohas retrain`, such as model-0.safetensors.
 
     Raises:
         MissingExtraError: The packages of the extra `trainer` are not installed.

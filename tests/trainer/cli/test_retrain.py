@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from typer.testing import CliRunner, Result
 
+import autohas
 from autohas_api.accept.acceptance import accept
 from autohas_api.base import yaml_file
 from autohas_api.base.model import DECIMAL_PATTERN
@@ -23,6 +25,7 @@ from autohas_trainer.cli.app import app
 from autohas_trainer.cli.signals import StopOnSignal
 from autohas_trainer.config_yaml import read_config
 from autohas_trainer.engine.training.training import Training
+from autohas_trainer.errors import DataError
 from autohas_trainer.reporting.sinks.result_files import read_result
 from autohas_trainer.space.recipe import recipe_of
 
@@ -88,11 +91,25 @@ def test_seed_0_is_the_search_s_own_training_and_the_others_differ(searched: Pat
     assert said in _flat(printed.output)
     assert said in (tmp_path / "out" / "report.html").read_text()
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "config.yaml",
         *(f"model-{seed}.safetensors" for seed in range(3)),
         "preprocessing.json",
         "report.html",
         "scores.json",
     ]
+
+
+def test_the_model_of_each_seed_can_be_loaded(searched: Path, tmp_path: Path) -> None:
+    """By its file; that of seed 0 is the search's own, and the folder alone is not enough."""
+    assert _autohas("retrain", searched / "config.yaml", "--seeds", 2, "--out", tmp_path / "out").exit_code == 0
+    own = autohas.load(searched)
+    models = [autohas.load(tmp_path / "out" / f"model-{seed}.safetensors") for seed in range(2)]
+    inputs = torch.rand(4, *own.input_shape, dtype=own.input_type)
+
+    assert torch.equal(models[0](inputs), own(inputs))
+    assert not torch.equal(models[1](inputs), own(inputs))
+    with pytest.raises(DataError, match=r"has the models of several seeds: name one, such as .*model-0\.safetensors"):
+        autohas.load(tmp_path / "out")
 
 
 def test_what_is_read_back_is_the_recipe_that_was_written(searched: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from autohas_api.testing.rejections import with_change
@@ -20,6 +21,8 @@ from autohas_trainer.errors import CheckpointError, DataError
 from autohas_trainer.events import StepRecord
 from autohas_trainer.provenance import Environment, code_digests, digest_array
 from autohas_trainer.reporting.sinks.result_files import read_result
+from custom_code_fixtures import Plain
+from custom_search_fixtures import NOISE, searched
 from engine_fixtures import Killed, MemorySink, search, small_search
 
 _HERE = Environment.here
@@ -54,6 +57,22 @@ def _reverse(path: Path) -> None:
 
 def _exchange_columns(path: Path) -> None:
     path.write_text(path.read_text(encoding="utf-8").replace("a,b,c", "a,c,b"), encoding="utf-8")
+
+
+def test_another_file_of_pretrained_weights_ends_a_resume(tmp_path: Path) -> None:
+    """Candidates of one comparison start from the same weights; the sentence names the file, and with the first one it continues."""
+    file, workdir = tmp_path / "weights.safetensors", tmp_path / "out"
+    weights = {name: tensor.clone() for name, tensor in Plain((8,), 2).state_dict().items()}
+    save_file(weights, file)
+    document = with_change(searched("Plain", NOISE), "spec.task.model.pretrained", {"path": str(file)})
+    _killed(document, workdir, step=30)
+
+    save_file({name: tensor + 1 for name, tensor in weights.items()}, file)
+    with pytest.raises(DataError, match=rf"pretrained\.path {file}: the file is not the one .* restore the file and resume"):
+        search(document, workdir, MemorySink())
+    save_file(weights, file)
+
+    assert search(document, workdir, MemorySink()).result.test_score is not None
 
 
 OTHER: dict[str, tuple[Callable[[Path], None], str]] = {

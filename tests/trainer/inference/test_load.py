@@ -24,6 +24,7 @@ from autohas_trainer.reporting.sinks.history import HistorySink
 from autohas_trainer.reporting.sinks.result_files import FilesSink
 from engine_fixtures import search, small_search
 
+WIDTH = {"name": "width", "categorical": {"choices": ["8", "16"]}, "default": "8"}
 DIGEST = "sha256:" + "0" * 64
 
 
@@ -59,6 +60,38 @@ def test_an_own_model_has_the_weights_of_the_file_and_the_chosen_configuration(f
     assert model.network.state_dict().keys() == weights.keys()
     assert all(torch.equal(value, weights[name]) for name, value in model.network.state_dict().items())
     assert model.configuration == {"inputs": "8", "shift": "no"}
+
+
+def _search_by_own_training(name: str, folder: Path) -> None:
+    document = with_change(small_search({"autoHAS": {"strategy": "OneFactor"}}), "spec.searchSpace", {"hyperparameters": [WIDTH]})
+    task = {"data": {"entrypoint": "custom_code_fixtures:Data"}, "training": {"entrypoint": f"own_training_fixtures:{name}"}}
+    history = HistorySink(folder)
+    with closing(history):
+        search(with_change(document, "spec.task", task), folder, FanOutSink(history, FilesSink(folder, search_digest=DIGEST)))
+
+
+def test_a_module_of_own_training_is_built_by_its_code_and_predicts(tmp_path: Path) -> None:
+    """With the values of the winner; where the module gives a row of logits per example, predict names classes."""
+    _search_by_own_training("Plain", tmp_path)
+    model = autohas.load(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    inputs = np.random.default_rng(0).standard_normal((5, 8)).astype(np.float32)
+
+    assert model.configuration["width"] == str(len(weights["0.weight"]))
+    assert all(torch.equal(value, weights[name]) for name, value in model.network.state_dict().items())
+    expected = model.network(torch.from_numpy(inputs)).argmax(dim=1).tolist()
+    assert model.predict(inputs) == [str(index) for index in expected]
+
+
+def test_a_module_with_other_outputs_is_loaded_and_says_what_to_call(tmp_path: Path) -> None:
+    """Its dictionary is no row of logits: predict names model.network, which runs."""
+    _search_by_own_training("GivesPairs", tmp_path)
+    model = autohas.load(tmp_path)
+    inputs = np.zeros((5, 8), dtype=np.float32)
+
+    with pytest.raises(ConfigurationError, match=r"gives a dict for inputs \(5, 8\); predict needs a tensor .* call model\.network"):
+        model.predict(inputs)
+    assert model.network(model.encode(inputs))["logits"].shape == (5, 2)
 
 
 def test_loading_leaves_the_global_generators_as_they_were(folder: Path) -> None:

@@ -139,30 +139,24 @@ def test_conditions_follow_from_nesting() -> None:
     }
 
 
-def test_a_mixture_is_the_weighted_sum_of_its_branches() -> None:
-    """One-hot weights give the path's outputs bit for bit; the gradient of a weight is what its branch adds."""
-
-    def factory(input_shape: tuple[int, ...], num_outputs: int) -> torch_nn.Module:
-        return torch_nn.Sequential(nn.OneOf("layer", {"a": torch_nn.Linear(4, 2), "b": torch_nn.Linear(4, 2, bias=False)}))
-
-    family = Searchable(factory, (4,), 2)
-    inputs, kept = torch.ones(3, 4), {"layer": ("a", "b")}
-    shared = family.shared((0,))
-    leaves = {name: shared[name][index] for name, index in family.mixed_slices({"layer": "a"}, kept).items()}
-    weights = torch.tensor([0.0, 1.0], requires_grad=True)
-    mixed = family.forward_mixed(inputs, {"layer": "a"}, {"layer": weights}, kept, leaves)
-    by_branch = [family.forward(inputs, {"layer": choice}, {n: shared[n] for n in family.slices({"layer": choice})}) for choice in "ab"]
-
-    assert torch.equal(mixed, by_branch[1])
-    assert torch.autograd.grad(mixed.sum(), weights)[0].tolist() == pytest.approx([float(one.sum()) for one in by_branch])
-    assert set(leaves) == {"0.a.weight", "0.a.bias", "0.b.weight"}
-
-
 def _one(module: Callable[[], torch_nn.Module]) -> Factory:
     def factory(input_shape: tuple[int, ...], num_outputs: int) -> torch_nn.Module:
         return torch_nn.Sequential(module(), torch_nn.Linear(4, num_outputs))
 
     return factory
+
+
+class _WithBuffer(torch_nn.Module):
+    """Adds noise that is drawn when it is made."""
+
+    noise: torch.Tensor
+
+    def __init__(self, *, persistent: bool) -> None:
+        super().__init__()
+        self.register_buffer("noise", torch.randn(4), persistent=persistent)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return inputs + self.noise
 
 
 def _twice() -> torch_nn.Module:
@@ -202,6 +196,11 @@ REFUSALS: dict[str, tuple[Factory, str]] = {
         lambda input_shape, num_outputs: torch_nn.Sequential(KEPT),
         r"gave a module with the same parameter 0\.weight at its second call",
     ),
+    "a drawn buffer next to a decision": (
+        _one(lambda: nn.Skippable("layer", _WithBuffer(persistent=True))),
+        r"gave another buffer 0\.keep\.noise at its second call, under another seed; buffers are constants",
+    ),
+    "a drawn buffer that is not saved": (_one(lambda: _WithBuffer(persistent=False)), r"gave another buffer 0\.noise at its second call"),
     "shapes of the first input": (_one(lambda: torch_nn.LazyLinear(4)), r"parameter 0\.weight gets its shape from the first input"),
     "no module": (lambda input_shape, num_outputs: 3, "gave a int; it must give a torch.nn.Module"),  # type: ignore[dict-item, return-value]
     "a chain that is too short": (
@@ -209,6 +208,14 @@ REFUSALS: dict[str, tuple[Factory, str]] = {
         "depths 1, 2 of a chain of 1 modules",
     ),
 }
+
+
+def test_a_model_without_decisions_may_draw_buffers_that_are_saved() -> None:
+    """Spectral normalisation does: they are the network's own, and in its file."""
+    family = Searchable(_one(lambda: _WithBuffer(persistent=True)), (4,), 2)
+
+    one, other = (family.build({}, (seed,)).state_dict()["0.noise"] for seed in (0, 1))
+    assert not torch.equal(one, other)
 
 
 @pytest.mark.parametrize("case", REFUSALS)

@@ -31,6 +31,7 @@ from autohas_trainer.engine.retraining import SeedScore, SeedTrainer, Spread, sp
 from autohas_trainer.engine.training.compute import explain_precision
 from autohas_trainer.engine.training.search_task import reading_text
 from autohas_trainer.errors import DataError
+from autohas_trainer.inference.folder import CONFIG_FILE
 from autohas_trainer.reporting.sinks.result_files import OtherFormatError, read_result
 
 __all__ = ["Retraining", "retrain"]
@@ -61,8 +62,9 @@ def retrain(task: Retraining, stop: StopOnSignal, console: Console) -> None:
     search, space = read_config(task.config)
     digest = sha256(search.to_json())
     scores, begun = _read_scores(task, digest)
-    judge = _Judge(task, begun, console)
+    judge = _Judge(task, search, begun, console)
     make_folder(task.folder)
+    write_atomically(task.folder / CONFIG_FILE, task.config.read_bytes())  # the models in the folder can be loaded by it
     device = choose_device(search.spec)
     if (text := explain_precision(search.spec, torch.device(device))) is not None:
         _print_activity(console, text)
@@ -100,8 +102,9 @@ def _train_seed(trainer: SeedTrainer, seed: int, *, stop: StopOnSignal, judge: C
 class _Judge:
     """Refuses data that differ from those of the seeds in the folder; prints once what differs from the search that wrote config.yaml."""
 
-    def __init__(self, task: Retraining, begun: Begun | None, console: Console) -> None:
+    def __init__(self, task: Retraining, search: Search, begun: Begun | None, console: Console) -> None:
         """`begun`: what the seeds in the folder were trained with; None without any."""
+        self._pretrained = search.spec.task.model.pretrained
         self.begun = begun
         self._task = task
         self._console = console
@@ -111,7 +114,7 @@ class _Judge:
         """Judge the data and the environment of one seed.
 
         Raises:
-            DataError: the data are not those that the seeds in the folder were trained with.
+            DataError: the data, or the pretrained weights, are not those that the seeds in the folder were trained with.
         """
         self.begun = self.begun or here
         if difference := here.data.difference(self.begun.data):
@@ -120,6 +123,8 @@ class _Judge:
                 " restore the files, or choose another folder with --out DIR"
             )
             raise DataError(message)
+        if (field := self._pretrained) is not None:
+            self.begun.require_pretrained(here, field.path)
         if not self._has_spoken:
             self._has_spoken = True
             for sentence in (*here.environment.differences(self.begun.environment), *self._against_search(here)):

@@ -11,7 +11,7 @@ import torch
 
 from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Search
-from autohas_trainer.engine.checkpointing.origin import Begun, environment_of
+from autohas_trainer.engine.checkpointing.origin import Begun
 from autohas_trainer.engine.outcome import save_model, save_preprocessing
 from autohas_trainer.engine.training.compute import apply_compute
 from autohas_trainer.engine.training.final_scores import compute_test_scores
@@ -74,7 +74,7 @@ class SeedTrainer:
         search_task = SearchTask.load(self.search.spec, self.space, torch.device(self.device), is_search=False)
         torch.set_num_threads(search_task.useful_threads(self.threads))
         apply_compute(search_task.spec, search_task.device)
-        judge(Begun(data=search_task.splits.identity, environment=environment_of(search_task, torch.get_num_threads())))
+        judge(Begun.here(search_task, threads=torch.get_num_threads()))
         training = begin_training(search_task, self.space.default, seed)
         while not training.is_finished and not training.is_diverged:
             training.step()

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from autohas_trainer.entrypoints import attribute_errors_to
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.inference.encoding import Encoder, encoder_of
 
@@ -57,8 +58,10 @@ class TrainedModel(nn.Module):
         preprocessing: The content of preprocessing.json.
     """
 
-    def __init__(self, network: nn.Module, preprocessing: Mapping[str, Any], *, configuration: Mapping[str, str]) -> None:
-        """Put the parts together.
+    def __init__(
+        self, network: nn.Module, preprocessing: Mapping[str, Any], *, configuration: Mapping[str, str], is_own_training: bool = False
+    ) -> None:
+        """Put the parts together; a module of own training may give other outputs than what is predicted from.
 
         Raises:
             DataError: preprocessing.json does not describe what this version encodes.
@@ -68,6 +71,7 @@ class TrainedModel(nn.Module):
         target = preprocessing["target"]
         self.classes: tuple[str, ...] = tuple(target.get("classes", ()))
         self.network = network
+        self._is_own_training = is_own_training
         self.standardise: nn.Module = Standardise(preprocessing["inputs"]) if "mean" in preprocessing["inputs"] else nn.Identity()
         self._kind = str(target["kind"])
         self._scale = None if self.classes else (float(target["mean"]), float(target["deviation"]))
@@ -86,12 +90,31 @@ class TrainedModel(nn.Module):
         return dtype
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Encoded inputs (N, C, ...) to logits (N, K), or to numbers (N,) in the target's unit."""
-        outputs: Tensor = self.network(self.standardise(inputs))
+        """Encoded inputs (N, C, ...) to logits (N, K), or to numbers (N,) in the target's unit.
+
+        Raises:
+            ConfigurationError: The module of own training gives something else.
+        """
+        outputs: Tensor = self._call_own(self.standardise(inputs)) if self._is_own_training else self.network(self.standardise(inputs))
         if self._scale is None:
             return outputs
         mean, deviation = self._scale
         return (outputs.squeeze(1) if self._kind == "number" else outputs).double() * deviation + mean
+
+    def _call_own(self, inputs: Tensor) -> Tensor:
+        """Call the module of own training, whose outputs are logits or numbers as a built-in network's, or are not predicted from."""
+        who, hint = "the module of own training", "call model.network yourself, with what model.encode gives"
+        with attribute_errors_to(who, f"calling it with inputs {tuple(inputs.shape)}"):
+            outputs: object = self.network(inputs)
+        is_number = self._kind == "number"
+        if isinstance(outputs, Tensor) and is_number and outputs.ndim == 1:
+            outputs = outputs.unsqueeze(1)
+        last = len(self.classes) if self.classes else self.preprocessing["target"].get("shape", [1])[-1]
+        if not isinstance(outputs, Tensor) or outputs.ndim < 2 or (len(outputs), outputs.shape[-1]) != (len(inputs), last):  # noqa: PLR2004 - (N, K)
+            given = f"outputs of shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
+            message = f"{who} gives {given} for inputs {tuple(inputs.shape)}; predict needs a tensor ({len(inputs)}, ..., {last}): {hint}"
+            raise ConfigurationError(message)
+        return outputs
 
     def encode(self, examples: Any) -> Tensor:  # noqa: ANN401 - whatever the user has
         """Return raw examples as inputs (N, C, ...), read as the training data were.

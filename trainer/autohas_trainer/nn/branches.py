@@ -6,32 +6,14 @@ A network of one path holds the chosen branch only, under the same name as the w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from autohas_trainer.nn.choices import Choice, current_construction
 
-__all__ = ["Branches", "OneOf", "Repeat", "Skippable", "mixing"]
-
-_GATES: ContextVar[Mapping[str, Tensor] | None] = ContextVar("gates", default=None)
-
-
-@contextmanager
-def mixing(gates: Mapping[str, Tensor]) -> Iterator[None]:
-    """Let every `OneOf` whose decision is in `gates` give the weighted sum of its branches inside the block.
-
-    Args:
-        gates: Decision name → one weight per choice (K,), in the order of the choices.
-    """
-    token = _GATES.set(gates)
-    try:
-        yield
-    finally:
-        _GATES.reset(token)
+__all__ = ["Branches", "OneOf", "Repeat", "Skippable"]
 
 
 class Branches(nn.Module):
@@ -90,17 +72,9 @@ class OneOf(Branches):
         return tuple(choice for choice, name in self._child_names.items() if name == child)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - whatever the branches take and give
-        """Return what the chosen branch gives; under `mixing`, the sum of the branches by their weights."""
-        gates = _GATES.get()
-        if gates is None or self.decision.name not in gates:
-            chosen = self.kept[0] if len(self.kept) == 1 else self.decision.default
-            return self._branch(chosen)(*args, **kwargs)
-        weights_K = gates[self.decision.name]
-        terms = [weights_K[self.decision.choices.index(choice)] * self._branch(choice)(*args, **kwargs) for choice in self.kept]
-        return sum(terms[1:], start=terms[0])
-
-    def _branch(self, choice: str) -> nn.Module:
-        return self.get_submodule(self._child_names[choice])
+        """Return what the chosen branch gives."""
+        chosen = self.kept[0] if len(self.kept) == 1 else self.decision.default
+        return self.get_submodule(self._child_names[chosen])(*args, **kwargs)
 
 
 class Skippable(OneOf):

@@ -26,12 +26,10 @@ class Construction:
 
     Attributes:
         path: Decision name → choice; None for the whole network. A decision that is not in it stands at its default.
-        kept: Decision name → the branches that a mixture keeps, instead of the one that `path` names.
         read: Decisions that the factory has read so far, by name.
     """
 
     path: Mapping[str, str] | None = None
-    kept: Mapping[str, Sequence[str]] = field(default_factory=dict)
     read: dict[str, list[Choice]] = field(default_factory=dict)
 
     @property
@@ -47,7 +45,7 @@ class Construction:
     def branches_of(self, decision: Choice) -> tuple[str, ...]:
         """Return the branches to build."""
         chosen = self.choice_of(decision)
-        return decision.choices if self.is_whole else tuple(self.kept.get(decision.name, (chosen,)))
+        return decision.choices if self.is_whole else (chosen,)
 
 
 _CURRENT: ContextVar[Construction | None] = ContextVar("construction", default=None)

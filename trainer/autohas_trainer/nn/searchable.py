@@ -21,12 +21,11 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from autohas_api.templates.template_spec import TemplateDecision
 from autohas_trainer.entrypoints import attribute_errors_to
 from autohas_trainer.errors import ConfigurationError
-from autohas_trainer.nn.branches import mixing
 from autohas_trainer.nn.choices import Construction, constructing
 from autohas_trainer.nn.derivation import derive_decisions
 from autohas_trainer.nn.pretrained import Pretrained, match_pretrained
@@ -84,9 +83,10 @@ class Searchable:
         self._initialise = initialise
         construction = Construction()
         whole = self._make(construction, ("whole",), {}, draws=True)
-        self._check_fresh(whole)
+        again = self._check_fresh(whole)
         with attribute_errors_to(who, "reading its decisions"):
             self._decisions = derive_decisions(whole, construction.read)
+        self._check_buffers(whole, again)
         self._names = frozenset(decision.name for decision in self._decisions)
         self._centres = _find_centres(whole)
         self._pretrained = match_pretrained(pretrained, whole) if pretrained is not None else {}
@@ -142,25 +142,6 @@ class Searchable:
         """Return the number of trainable parameters of the network `path`."""
         return sum(map(math.prod, self._skeleton(path).shapes.values()))
 
-    def mixed_slices(self, path: Path, kept: Mapping[str, tuple[str, ...]]) -> dict[str, Index]:
-        """Return the leaves of a mixture: `path`, where the `OneOf` decisions in `kept` have several branches."""
-        return self._cut(self._skeleton(path, kept).shapes, self._shapes, path)
-
-    def forward_mixed(
-        self, inputs: Tensor, path: Path, gates: Mapping[str, Tensor], kept: Mapping[str, tuple[str, ...]], leaves: Mapping[str, Tensor]
-    ) -> Tensor:
-        """Return outputs (B, K) of a mixture: each `OneOf` in `gates` gives the sum of its kept branches by their weights.
-
-        Args:
-            inputs: A batch (B, ...).
-            path: The choices of all other decisions.
-            gates: Decision → one weight per choice (K,); gradients flow into them.
-            kept: Decision → the choices that are computed.
-            leaves: The weights, cut by `mixed_slices`.
-        """
-        with mixing(gates):
-            return self._skeleton(path, kept).forward(inputs, leaves, is_training=torch.is_grad_enabled())
-
     def _keywords(self, path: Path) -> dict[str, str]:  # noqa: ARG002 - subclasses have some
         """Return further keywords of the factory that `path` holds."""
         return {}
@@ -178,18 +159,34 @@ class Searchable:
             raise ConfigurationError(message)
         return network
 
-    def _check_fresh(self, whole: nn.Module) -> None:
-        """Refuse what cannot be rebuilt: a module that is given twice, weights that appear with the first input."""
+    def _check_fresh(self, whole: nn.Module) -> nn.Module:
+        """Refuse what cannot be rebuilt: a module that is given twice, weights that appear with the first input; return a second one."""
         lazy = [name for name, p in whole.named_parameters() if isinstance(p, UninitializedParameter)]
         if lazy:
             message = f"{self._who}: parameter {lazy[0]} gets its shape from the first input; give the layer its sizes"
             raise ConfigurationError(message)
-        again = self._make(Construction(), ("whole",), {}, draws=False)
+        again = self._make(Construction(), ("again",), {}, draws=False)
         mine = {id(parameter): name for name, parameter in whole.named_parameters()}
         kept = [mine[id(parameter)] for parameter in again.parameters() if id(parameter) in mine]
         if again is whole or kept:
             what = "the same module" if again is whole else f"a module with the same parameter {kept[0]}"
             message = f"{self._who} gave {what} at its second call; make every module inside the function, new at each call"
+            raise ConfigurationError(message)
+        return again
+
+    def _check_buffers(self, whole: nn.Module, again: nn.Module) -> None:
+        """Refuse buffers that are drawn: shared weights have one of each, and one that is not saved cannot be made again.
+
+        A model without decisions may draw buffers that are saved, as spectral normalisation does.
+        """
+        others, saved = dict(again.named_buffers()), whole.state_dict().keys()
+        constants = {name: buffer for name, buffer in whole.named_buffers() if self._decisions or name not in saved}
+        drawn = [name for name, buffer in constants.items() if not _are_equal(buffer, others.get(name))]
+        if drawn:
+            message = (
+                f"{self._who} gave another buffer {drawn[0]} at its second call, under another seed; buffers are constants: compute it"
+                " without random numbers, or from a generator with a seed of its own"
+            )
             raise ConfigurationError(message)
 
     def _canonical(self, path: Path) -> dict[str, str]:
@@ -202,15 +199,15 @@ class Searchable:
             canonical[decision.name] = path[decision.name] if active[decision.name] else decision.default
         return canonical
 
-    def _skeleton(self, path: Path, kept: Mapping[str, tuple[str, ...]] | None = None) -> Skeleton:
+    def _skeleton(self, path: Path) -> Skeleton:
         """Return the network of a path without weights, made once for each of the last paths."""
         canonical, keywords = self._canonical(path), self._keywords(path)
-        key = (*canonical.values(), *keywords.items(), *(kept or {}).items())
+        key = (*canonical.values(), *keywords.items())
         skeleton = self._skeletons.get(key)
         if skeleton is not None:
             self._skeletons.move_to_end(key)
             return skeleton
-        network = self._make(Construction(canonical, kept or {}), ("whole",), keywords, draws=False).cpu()
+        network = self._make(Construction(canonical), ("whole",), keywords, draws=False).cpu()
         _copy(self._cut_constants(self._frozen, network, path), network)
         _copy(self._cut_constants(self._pretrained, network, path), network)
         skeleton = Skeleton(network, self._constants, self._copies)
@@ -246,6 +243,13 @@ class Searchable:
             begins = [(most - size) // 2 if axis in centred else 0 for axis, (size, most) in enumerate(zip(shape, full, strict=True))]
             indices[name] = tuple(slice(begin, begin + size) for begin, size in zip(begins, shape, strict=True))
         return indices
+
+
+def _are_equal(buffer: Tensor, other: Tensor | None) -> bool:
+    """Whether two buffers hold the same, NaN as NaN; those that get their shape from the first input hold nothing yet."""
+    if other is None or isinstance(buffer, UninitializedBuffer) or isinstance(other, UninitializedBuffer):
+        return other is not None
+    return buffer.shape == other.shape and torch.equal(buffer.nan_to_num(), other.nan_to_num())
 
 
 def _find_centres(network: nn.Module) -> dict[str, tuple[int, ...]]:

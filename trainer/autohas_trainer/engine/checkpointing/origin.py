@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from autohas_trainer.engine.checkpointing.checkpoint import Checkpoint
 from autohas_trainer.engine.training.compute import describe_compute
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.errors import DataError
-from autohas_trainer.provenance import DataIdentity, Environment
+from autohas_trainer.provenance import DataIdentity, Environment, digest_file
 
 __all__ = ["Begun", "Origin", "environment_of"]
 
@@ -25,15 +26,42 @@ class Begun:
 
     data: DataIdentity
     environment: Environment
+    pretrained: str = ""
+    """Digest of the file of task.model.pretrained; empty without one, and where it was not recorded."""
+
+    @classmethod
+    def here(cls, search_task: SearchTask, *, threads: int) -> Begun:
+        """What this process has."""
+        field = search_task.spec.task.model.pretrained
+        return cls(
+            data=search_task.splits.identity,
+            environment=environment_of(search_task, threads),
+            pretrained="" if field is None else digest_file(Path(field.path).expanduser()),
+        )
+
+    def require_pretrained(self, here: Begun, path: str) -> None:
+        """Refuse another file of pretrained weights than the one that `self` was begun with.
+
+        Raises:
+            DataError: `here` has another one at `path`.
+        """
+        if self.pretrained and here.pretrained != self.pretrained:
+            message = (
+                f"task.model.pretrained.path {path}: the file is not the one that this search began with (its digest was"
+                f" {self.pretrained}, it is {here.pretrained}): restore the file and resume, or start in a new folder"
+            )
+            raise DataError(message)
 
     def to_json(self) -> dict[str, Any]:
         """JSON form, for the manifest of a checkpoint."""
-        return {"data": self.data.to_json(), "environment": asdict(self.environment)}
+        pretrained = {"pretrained": self.pretrained} if self.pretrained else {}
+        return {"data": self.data.to_json(), "environment": asdict(self.environment), **pretrained}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Begun:
         """Read `to_json`."""
-        return cls(data=DataIdentity.from_json(record["data"]), environment=Environment(**record["environment"]))
+        data, environment = DataIdentity.from_json(record["data"]), Environment(**record["environment"])
+        return cls(data=data, environment=environment, pretrained=record.get("pretrained", ""))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +76,10 @@ class Origin:
         """Take this process's as the beginning, or compare it with that of a checkpoint.
 
         Raises:
-            DataError: the data are not those that the search began with.
+            DataError: the data, or the pretrained weights, are not those that the search began with.
         """
-        environment = environment_of(search_task, threads)
-        here = Begun(data=search_task.splits.identity, environment=environment)
+        here = Begun.here(search_task, threads=threads)
+        environment = here.environment
         if checkpoint is None:
             return cls(begun=here, environment=environment)
         begun = Begun.from_json(checkpoint.origin)
@@ -61,6 +89,8 @@ class Origin:
                 " restore the files of task.data and resume, or start in a new folder"
             )
             raise DataError(message)
+        if (field := search_task.spec.task.model.pretrained) is not None:
+            begun.require_pretrained(here, field.path)
         return cls(begun=begun, environment=environment)
 
     def differences(self) -> list[str]:
