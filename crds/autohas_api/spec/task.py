@@ -204,7 +204,7 @@ class Recipe(Model):
         description="Weights of the classes in the training loss. Uniform: equal weights. Balanced: inversely "
         "proportional to the number of examples. Metrics are not weighted. Classification only.",
     )
-    weight_by_class: Annotated[dict[ClassName, ClassWeight], Field(min_length=1, max_length=1000)] | None = Field(
+    weight_by_class: Annotated[dict[ClassName, ClassWeight], Field(max_length=1000)] | None = Field(
         default=None,
         description="Weight of each named class in the training loss, instead of classWeights, a decimal greater than 0; a class that is "
         "not named has 1. The loss of a batch is the weighted mean over its examples.",

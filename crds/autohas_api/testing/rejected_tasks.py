@@ -59,7 +59,6 @@ TASK_REJECTED_BY_SCHEMA: Final = (
         )
         for weight in ("0", "0.0", "-1", "two", "1e3")
     ),
-    Rejection(path="spec.task.recipe.weightByClass", value={}, field="spec.task.recipe.weightByClass", words="at least 1"),
     Rejection(path="spec.task.recipe.classWeights", value="on", field="spec.task.recipe.classWeights", words='"Uniform", "Balanced"'),
 )
 
