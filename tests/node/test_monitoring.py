@@ -217,6 +217,21 @@ def test_series_carry_the_search_not_what_scraped_it(watched: Watched) -> None:
     assert watched.asked('{exported_namespace!=""}') == []
 
 
+def test_speed_and_waiting_are_measured_in_a_real_search(watched: Watched) -> None:
+    """From the `/metrics` of its trainer: examples per second, and the share of time that it waits for data; peaks of memory by stage."""
+    own = f'{{namespace="{NAMESPACE}",name="{SEARCH}"}}'
+
+    def values(metric: str) -> list[float]:
+        return [float(value) for one in watched.asked(metric + own) for _, value in one["values"]]
+
+    speeds, shares, peaks = (values(f"autohas_trainer_{name}") for name in ("examples_per_second", "data_wait_ratio", "peak_memory_bytes"))
+
+    assert max(speeds) > 10
+    assert shares
+    assert all(0 <= share <= 1 for share in shares)
+    assert min(peaks) > 2**20
+
+
 def test_outcomes_and_restarts_are_what_happened(watched: Watched) -> None:
     """One search succeeded, one failed; one trainer was killed and started again."""
     names = ("autohas_searches_finished_total", "autohas_search_restarts_total", "autohas_trainer_exits_total")
