@@ -19,7 +19,9 @@ from autohas_operator.testing.builders import NOW_S, PODS, condition, observe, r
 from autohas_operator.testing.decisions import CREATED, RUNNING, decide
 from autohas_operator.wording import timestamp
 
-FETCHING = stored_search(trainer={"initContainers": [{"name": "fetch", "image": "tools/fetch:1"}, {"name": "unpack"}]})
+FETCHING = stored_search(
+    trainer={"initContainers": [{"name": "fetch", "image": "tools/fetch:1"}, {"name": "unpack", "command": ["unpack"]}]}
+)
 JOB = stored_job(FETCHING)
 POD = "fashion-5ea4c400-1-pod-1"
 INITIALIZING = {"waiting": {"reason": "PodInitializing"}}
@@ -176,10 +178,12 @@ def test_the_minute_for_the_trainer_begins_when_the_last_init_container_ends() -
 
 def test_a_native_sidecar_that_has_started_is_done() -> None:
     """A mesh's proxy runs as an init container with restartPolicy Always; one that crashes is named with its restarts."""
-    sidecar = with_change(pod(ended(0), ended(0)), "spec.initContainers", [{"name": "proxy", "restartPolicy": "Always"}])
+    done = pod(ended(0), ended(0))
+    proxy = {"name": "proxy", "restartPolicy": "Always"}
+    sidecar = with_change(done, "spec.initContainers", [proxy, *done["spec"]["initContainers"]])
 
     def with_proxy(**status: Any) -> dict[str, Any]:
-        return with_change(sidecar, "status.initContainerStatuses", [{"name": "proxy", **status}])
+        return with_change(sidecar, "status.initContainerStatuses", [{"name": "proxy", **status}, *done["status"]["initContainerStatuses"]])
 
     crashing = with_proxy(
         state={"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}}, restartCount=3, lastState=ended(1, "no certificate")
