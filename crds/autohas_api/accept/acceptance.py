@@ -15,6 +15,7 @@ from typing import Any, Final
 from autohas_api.accept.data_arguments import find_wrong_data_arguments, find_wrong_keywords
 from autohas_api.accept.dependencies import find_wrong_conditions_of_decisions, find_wrong_conditions_of_hyperparameters
 from autohas_api.accept.recipe_check import find_idle_fields, find_uneven_batches
+from autohas_api.accept.volume_check import find_volume_errors
 from autohas_api.algorithms.algorithm_spec import Race
 from autohas_api.algorithms.table import ALGORITHM_ROWS
 from autohas_api.base.quantities import amount
@@ -56,6 +57,7 @@ def find_spec_errors(spec: Spec) -> Iterator[FieldError]:
         keywords = spec.task.training.arguments or {}
         yield from find_wrong_keywords(keywords, "spec.task.training.arguments", reserved=("input_shape", "num_outputs"))
     yield from find_resource_errors(spec)
+    yield from find_volume_errors(spec.trainer)
     declared = {d.name: d for d in declared_decisions(spec)}
     wrong = chain(_decisions(spec, declared), find_wrong_conditions_of_hyperparameters(spec.search_space.hyperparameters, declared))
     if (yield from _any(wrong)):
@@ -133,10 +135,10 @@ def _beyond_cpu_limit(spec: Spec) -> Iterator[FieldError]:
 
 
 def _scratch_beyond_limit(spec: Spec) -> Iterator[FieldError]:
-    """A size of /scratch that is none, or that the limit of the pod's disk never lets it reach."""
+    """A size of /scratch that holds nothing, or that the limit of the pod's disk never lets it reach."""
     size, limit = spec.trainer.scratch_size, spec.trainer.limits.get(STORAGE)
-    if size is not None and amount(size) == 0:
-        yield FieldError(path="spec.trainer.scratchSize", message=f'Invalid value: "{size}": must be greater than 0')
+    if size is not None and amount(size) < amount("1Mi"):
+        yield FieldError(path="spec.trainer.scratchSize", message=f'Invalid value: "{size}": must be at least 1Mi')
     if size is not None and limit is not None and amount(size) > amount(limit):
         message = f'Invalid value: "{size}": must be at most the limit of {STORAGE}, which counts /scratch and is {limit}'
         yield FieldError(path="spec.trainer.scratchSize", message=message)

@@ -12,9 +12,30 @@ from autohas_api.base.kube_types import ANNOTATION_KEY_PATTERN, KEY_IS, LABEL_KE
 from autohas_api.base.model import Rule
 from autohas_api.base.rules import rule
 
-__all__ = ["keys_are_annotations", "keys_are_labels", "keys_are_resources", "never", "not_reserved", "requirement_values"]
+__all__ = [
+    "image_reference",
+    "keys_are_annotations",
+    "keys_are_labels",
+    "keys_are_resources",
+    "never",
+    "not_reserved",
+    "requirement_values",
+]
 
 _INTEGER: Final = "^-?[0-9]{1,18}$"
+_HOST: Final = r"([a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)*|\[[a-fA-F0-9:]+\])(:[0-9]+)?"
+_PATH: Final = "[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*"
+_IMAGE: Final = rf"^({_HOST}/)?{_PATH}(/{_PATH})*(:[A-Za-z0-9_][-A-Za-z0-9_.]{{0,127}})?(@[a-zA-Z][-+._a-zA-Z0-9]*:[0-9a-fA-F]{{32,}})?$"
+"""A reference as container runtimes parse it (Source: distribution/reference)."""
+
+
+def image_reference(name: str) -> Rule:
+    """A reference of an image, or an empty text."""
+    return rule(
+        field(name).equals("") | field(name).matches(_IMAGE),
+        f"{name} must be a reference such as registry.example/team/trainer:1.2: lower case after the registry, no spaces",
+        at=f".{name}",
+    )
 
 
 def _every_key(name: str, pattern: str, message: str) -> Rule:

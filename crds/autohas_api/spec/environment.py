@@ -12,10 +12,18 @@ from autohas_api.base.rules import exactly_one, never_together, no_prefix
 
 ENV_NAME_PATTERN = r"^([-_a-zA-Z][-._a-zA-Z0-9]*|\.[-_a-zA-Z0-9][-._a-zA-Z0-9]*)$"
 """Kubernetes refuses what begins with two dots, and a single one."""
-_FIELDS = (
-    r"^(metadata\.(name|namespace|uid|(labels|annotations)\['[^']+'\])|spec\.(nodeName|serviceAccountName)|status\.(hostIPs?|podIPs?))$"
-)
+_METADATA = r"metadata\.(name|namespace|uid|(labels|annotations)\['[^']+'\])"
+_FIELDS = rf"^({_METADATA}|spec\.(nodeName|serviceAccountName)|status\.(hostIPs?|podIPs?))$"
 _RESOURCES = r"^(limits|requests)\.(cpu|memory|ephemeral-storage|hugepages-[0-9]+[KMG]i)$"
+
+
+class FileFieldRef(Model):
+    """Reference to a field of the pod that a file can have: Kubernetes allows fewer of them than for a variable."""
+
+    api_version: Literal["v1"] | None = Field(default=None, description="API version of fieldPath.")
+    field_path: Annotated[str, StringConstraints(pattern=rf"^{_METADATA}$", min_length=1, max_length=400)] = Field(
+        description="Path of the field, for example metadata.name."
+    )
 
 
 class FieldRef(Model):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Final
 from pydantic import Field, StringConstraints
 
 from autohas_api.base.expressions import field
+from autohas_api.base.kube_rules import image_reference
 from autohas_api.base.model import Model, Rule
 from autohas_api.base.rules import no_prefix, rule
 from autohas_api.spec.environment import EnvFrom, EnvVar
@@ -46,6 +47,12 @@ class InitContainer(Model):
     rules: ClassVar[tuple[Rule, ...]] = (
         rule(field("name").differs("trainer"), "the name trainer is that of the operator's own container", at=".name"),
         no_prefix("name", "autohas-", "names that start with autohas- are the operator's"),
+        rule(
+            field("image").differs("") | field("command").is_given,
+            "command must be given without an image of its own: the trainer's image would run another trainer",
+            at=".command",
+        ),
+        image_reference("image"),
         mounted_once(),
     )
 

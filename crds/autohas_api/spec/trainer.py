@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import Field, StringConstraints
 
 from autohas_api.base.expressions import field, variable
-from autohas_api.base.kube_rules import keys_are_annotations, keys_are_labels, keys_are_resources, not_reserved
+from autohas_api.base.kube_rules import image_reference, keys_are_annotations, keys_are_labels, keys_are_resources, not_reserved
 from autohas_api.base.kube_types import DnsName, Labels, Quantity, Resources
 from autohas_api.base.model import Model, Rule
 from autohas_api.base.names import LABEL_PRIORITY, LABEL_QUEUE, SHM_DIRECTORY
@@ -69,10 +69,6 @@ class ResourceRequirements(Model):
     )
 
 
-_HOST: Final = r"([a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)*|\[[a-fA-F0-9:]+\])(:[0-9]+)?"
-_PATH: Final = "[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*"
-_IMAGE: Final = rf"^({_HOST}/)?{_PATH}(/{_PATH})*(:[A-Za-z0-9_][-A-Za-z0-9_.]{{0,127}})?(@[a-zA-Z][-+._a-zA-Z0-9]*:[0-9a-fA-F]{{32,}})?$"
-"""A reference as container runtimes parse it (Source: distribution/reference)."""
 _OWN_BY_DOMAIN: Final = r"([^/]*\.)?(kubernetes\.io|k8s\.io|autohas\.dev)/"
 _OWN_LABELS: Final = rf"{_OWN_BY_DOMAIN}|(controller-uid|job-name|{re.escape(LABEL_QUEUE)}|{re.escape(LABEL_PRIORITY)})$"
 _OWN_ANNOTATIONS: Final = (
@@ -272,11 +268,7 @@ class Trainer(Model):
             " resume",
             at=".compute.compile",
         ),
-        rule(
-            field("image").equals("") | field("image").matches(_IMAGE),
-            "image must be a reference such as registry.example/team/trainer:1.2: lower case after the registry, no spaces",
-            at=".image",
-        ),
+        image_reference("image"),
         keys_are_labels("nodeSelector"),
         keys_are_labels("labels"),
         keys_are_annotations("annotations"),

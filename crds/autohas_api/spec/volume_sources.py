@@ -9,14 +9,16 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from autohas_api.base.kube_rules import never
+from autohas_api.base.expressions import field, literal
+from autohas_api.base.kube_rules import image_reference, keys_are_labels, never
 from autohas_api.base.kube_types import DataKey, DnsName, FileMode, Labels, Quantity
 from autohas_api.base.model import Model, Rule
-from autohas_api.base.rules import exactly_one
-from autohas_api.spec.environment import FieldRef
+from autohas_api.base.rules import exactly_one, rule
+from autohas_api.spec.environment import FileFieldRef
 
 __all__ = ["CsiSource", "EphemeralSource", "ImageSource", "ImageText", "KeyToPath", "ProjectedSource"]
 
+_LABEL = "[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?"
 UPWARD = r"(^|/)\.\.(/|$)"
 ImageText = Annotated[str, StringConstraints(max_length=512)]
 
@@ -42,7 +44,7 @@ class SecretName(Model):
 class CsiSource(Model):
     """Inline volume of a CSI driver."""
 
-    driver: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$", min_length=1, max_length=63)] = Field(
+    driver: Annotated[str, StringConstraints(pattern=rf"^{_LABEL}(\.{_LABEL})*$", min_length=1, max_length=63)] = Field(
         description="Name of the CSI driver, which the chart must list in trainer.csiDrivers."
     )
     fs_type: Annotated[str, StringConstraints(max_length=63)] | None = Field(
@@ -78,11 +80,21 @@ class ClaimTemplateSpec(Model):
         default=None, description="Name of the StorageClass. If not set, the default class of the cluster."
     )
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        rule(
+            ~literal("ReadWriteOncePod").is_in(field("accessModes")) | field("accessModes").size.equals(1),
+            "ReadWriteOncePod must be the only access mode",
+            at=".accessModes",
+        ),
+    )
+
 
 class ClaimTemplateMetadata(Model):
     """Metadata of a PersistentVolumeClaim."""
 
     labels: Labels | None = Field(default=None, description="Labels of the claim.")
+
+    rules: ClassVar[tuple[Rule, ...]] = (keys_are_labels("labels"),)
 
 
 class ClaimTemplate(Model):
@@ -125,13 +137,13 @@ class DownwardFile(Model):
     """Field of the pod as a file."""
 
     path: PlainPath = Field(description="Relative path of the file, whose parts do not begin with a point.")
-    field_ref: FieldRef = Field(description="Field of the pod.")
+    field_ref: FileFieldRef = Field(description="Field of the pod.")
 
 
 class DownwardFiles(Model):
     """Fields of the pod as files."""
 
-    items: Annotated[list[DownwardFile], Field(max_length=16)] = Field(description="Files.")
+    items: Annotated[list[DownwardFile], Field(min_length=1, max_length=16)] = Field(description="Files.")
 
 
 class ProjectedPart(Model):
@@ -160,3 +172,5 @@ class ImageSource(Model):
     pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
         default=None, description="Pull policy. If not set, Always for the tag latest, else IfNotPresent."
     )
+
+    rules: ClassVar[tuple[Rule, ...]] = (image_reference("reference"),)

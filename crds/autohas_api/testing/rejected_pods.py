@@ -10,8 +10,12 @@ __all__ = ["ACCEPTED_PATHS", "POD_REJECTED_BY_RULE", "POD_REJECTED_BY_SCHEMA", "
 
 _TRAINER: Final = "spec.trainer"
 _TERM: Final = f"{_TRAINER}.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
+_INIT: Final = {"name": "fetch", "command": ["fetch"]}
 _FETCH_MOUNTS: Final = f"{_TRAINER}.initContainers[0].volumeMounts"
 _SPREAD: Final = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}
+_FILE: Final = {"key": "k", "path": "x"}
+_FIELD: Final = {"path": "x", "fieldRef": {"fieldPath": "metadata.name"}}
+_CLAIM_TEMPLATE: Final = {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}
 _DATA: Final[dict[str, Any]] = {"name": "data", "emptyDir": {}}
 
 
@@ -19,8 +23,17 @@ def _mount(*mounts: dict[str, Any]) -> dict[str, Any]:
     return {"volumes": [_DATA], "volumeMounts": [{"name": "data", **mount} for mount in mounts]}
 
 
+def _claim_template(**spec: Any) -> dict[str, Any]:  # noqa: ANN401 - parts of a claim
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, **spec}
+    return {"name": "own", "ephemeral": {"volumeClaimTemplate": {"spec": claim}}}
+
+
+def _projected(*sources: dict[str, Any]) -> dict[str, Any]:
+    return {"name": "mixed", "projected": {"sources": list(sources)}}
+
+
 def _fetch(*mounts: dict[str, Any]) -> dict[str, Any]:
-    return {"volumes": [_DATA], "initContainers": [{"name": "fetch", "volumeMounts": [{"name": "data", **mount} for mount in mounts]}]}
+    return {"volumes": [_DATA], "initContainers": [{**_INIT, "volumeMounts": [{"name": "data", **mount} for mount in mounts]}]}
 
 
 def _trainer(field: str, value: object, words: str, inside: str = "") -> Rejection:
@@ -77,6 +90,22 @@ POD_REJECTED_BY_SCHEMA: Final = (
     *(_trainer("priorityClassName", name, "should match") for name in ("a..b", "a.-b")),
     _trainer("resources", {"limits": {"cpu": "-1"}}, "should match", ".limits.cpu"),
     _trainer("scratchSize", "-1Gi", "should match"),
+    *(_trainer("volumes", [{"name": "a", "csi": {"driver": name}}], "should match", "[0].csi.driver") for name in ("a_b", "a..b", ".a")),
+    *(
+        _trainer(
+            "volumes",
+            [_projected({"downwardAPI": {"items": [{"path": "x", "fieldRef": {"fieldPath": name}}]}})],
+            "should match",
+            "[0].projected.sources[0].downwardAPI.items[0].fieldRef.fieldPath",
+        )
+        for name in ("status.podIP", "spec.nodeName", "metadata.labels")
+    ),
+    _trainer(
+        "volumes",
+        [_projected({"downwardAPI": {"items": []}})],
+        "should have at least 1 items",
+        "[0].projected.sources[0].downwardAPI.items",
+    ),
     _trainer("resources", {"limits": {"cpu": -1}}, "greater than or equal to 0", ".limits.cpu"),
     _trainer(
         "volumes",
@@ -89,6 +118,27 @@ POD_REJECTED_BY_SCHEMA: Final = (
 
 POD_REJECTED_BY_RULE: Final = (
     _trainer("volumes", [{**_DATA, "name": "autohas-data"}], "names that start with autohas- are the operator's", "[0].name"),
+    _trainer(
+        "volumes",
+        [_claim_template(accessModes=["ReadWriteOnce", "ReadWriteOncePod"])],
+        "ReadWriteOncePod must be the only access mode",
+        "[0].ephemeral.volumeClaimTemplate.spec.accessModes",
+    ),
+    _trainer(
+        "volumes",
+        [{"name": "own", "ephemeral": {"volumeClaimTemplate": {**_CLAIM_TEMPLATE, "metadata": {"labels": {"a b": "x"}}}}}],
+        "each key must be a name of at most 63",
+        "[0].ephemeral.volumeClaimTemplate.metadata.labels",
+    ),
+    *(
+        _trainer("volumes", [{"name": "a", "image": {"reference": image}}], "reference must be a reference such as", "[0].image.reference")
+        for image in ("My Image", "a:b:c")
+    ),
+    _trainer("initContainers", [{"name": "fetch", "image": "My Image"}], "image must be a reference such as", "[0].image"),
+    *(
+        _trainer("initContainers", [{"name": "fetch", **rest}], "command must be given without an image of its own", "[0].command")
+        for rest in ({}, {"args": ["--help"]})
+    ),
     _trainer("resources", _of_both({"nvidia.com/gpu": "2"}), "must be 1: one search uses one GPU", ".requests"),
     _trainer("resources", _of_both({"example.com/fpga": "500m"}), "must be a whole number", ".requests"),
     _trainer("resources.requests", {"gpus": "1"}, "each name must be cpu, memory"),
@@ -239,7 +289,21 @@ POD_UNACCEPTABLE: Final = (
         )
         for threads, limit in ((2, "1"), (4, "2500m"), (2, "500m"), (65, 64))
     ),
-    _trainer("scratchSize", "0", 'Invalid value: "0": must be greater than 0'),
+    *(_trainer("scratchSize", size, f'Invalid value: "{size}": must be at least 1Mi') for size in ("0", "100m", "1023Ki")),
+    _trainer(
+        "volumes",
+        [_claim_template(resources={"requests": {"storage": "0"}})],
+        'Invalid value: "0": must be greater than 0',
+        "[0].ephemeral.volumeClaimTemplate.spec.resources.requests.storage",
+    ),
+    *(
+        _trainer("volumes", [_projected(*sources)], 'Invalid value: "x": must differ from', f"[0].projected.sources{place}.path")
+        for sources, place in (
+            (({"secret": {"name": "s", "items": [_FILE, _FILE]}},), "[0].secret.items[1]"),
+            (({"secret": {"name": "s", "items": [_FILE]}}, {"configMap": {"name": "m", "items": [_FILE]}}), "[1].configMap.items[0]"),
+            (({"configMap": {"name": "m", "items": [_FILE]}}, {"downwardAPI": {"items": [_FIELD]}}), "[1].downwardAPI.items[0]"),
+        )
+    ),
     Rejection(
         path=_TRAINER,
         value={"scratchSize": "5Gi", "resources": {"limits": {"ephemeral-storage": "4Gi"}}},

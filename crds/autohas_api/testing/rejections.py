@@ -165,13 +165,13 @@ REJECTED_BY_RULE: Final = (
     ),
     Rejection(
         path="spec.trainer.initContainers",
-        value=[{"name": "trainer"}],
+        value=[{"name": "trainer", "command": ["fetch"]}],
         field="spec.trainer.initContainers[0].name",
         words="the name trainer is that of the operator's own container",
     ),
     Rejection(
         path="spec.trainer.initContainers",
-        value=[{"name": "autohas-x"}],
+        value=[{"name": "autohas-x", "command": ["fetch"]}],
         field="spec.trainer.initContainers[0].name",
         words="names that start with autohas- are the operator's",
     ),

@@ -1,0 +1,48 @@
+"""Volumes that the schema accepts and that Kubernetes would refuse in the Job, or whose files would hide each other. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from autohas_api.base.quantities import amount
+from autohas_api.base.spec_errors import FieldError
+from autohas_api.spec.trainer import Trainer
+from autohas_api.spec.volume_sources import EphemeralSource, ProjectedSource
+
+__all__ = ["find_volume_errors"]
+
+
+def find_volume_errors(trainer: Trainer) -> Iterator[FieldError]:
+    """Errors of volumes, with a JSON path each."""
+    for index, volume in enumerate(trainer.volumes or []):
+        path = f"spec.trainer.volumes[{index}]"
+        if volume.ephemeral is not None:
+            yield from _find_empty_claim(volume.ephemeral, f"{path}.ephemeral")
+        if volume.projected is not None:
+            yield from _find_hidden_files(volume.projected, f"{path}.projected")
+
+
+def _find_empty_claim(source: EphemeralSource, path: str) -> Iterator[FieldError]:
+    """A claim of no size."""
+    size = source.volume_claim_template.spec.resources.requests.storage
+    if amount(size) == 0:
+        place = f"{path}.volumeClaimTemplate.spec.resources.requests.storage"
+        yield FieldError(path=place, message=f'Invalid value: "{size}": must be greater than 0')
+
+
+def _find_hidden_files(source: ProjectedSource, path: str) -> Iterator[FieldError]:
+    """Two files at one path, of which Kubernetes refuses the second; keys without `items` are known only to the node."""
+    taken: dict[str, str] = {}
+    for name, place in _list_files(source, path):
+        if name in taken:
+            yield FieldError(path=place, message=f'Invalid value: "{name}": must differ from {taken[name]}: a file can be there only once')
+        taken.setdefault(name, place)
+
+
+def _list_files(source: ProjectedSource, path: str) -> Iterator[tuple[str, str]]:
+    """Path of each file that the source names, and where it is written."""
+    for index, part in enumerate(source.sources):
+        kinds = {"configMap": part.config_map, "secret": part.secret, "downwardAPI": part.downward_api}
+        for kind, projected in kinds.items():
+            for position, item in enumerate((projected.items if projected is not None else None) or []):
+                yield item.path, f"{path}.sources[{index}].{kind}.items[{position}].path"
