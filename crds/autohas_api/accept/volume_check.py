@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from autohas_api.base.quantities import amount
 from autohas_api.base.spec_errors import FieldError
 from autohas_api.spec.trainer import Trainer
-from autohas_api.spec.volume_sources import EphemeralSource, ProjectedSource
+from autohas_api.spec.volume_sources import DownwardFiles, EphemeralSource, ProjectedObject, ProjectedSource
 
 __all__ = ["find_volume_errors"]
 
@@ -42,7 +42,12 @@ def _find_hidden_files(source: ProjectedSource, path: str) -> Iterator[FieldErro
 def _list_files(source: ProjectedSource, path: str) -> Iterator[tuple[str, str]]:
     """Path of each file that the source names, and where it is written."""
     for index, part in enumerate(source.sources):
-        kinds = {"configMap": part.config_map, "secret": part.secret, "downwardAPI": part.downward_api}
-        for kind, projected in kinds.items():
-            for position, item in enumerate((projected.items if projected is not None else None) or []):
-                yield item.path, f"{path}.sources[{index}].{kind}.items[{position}].path"
+        kinds: tuple[tuple[str, ProjectedObject | DownwardFiles | None], ...] = (
+            ("configMap", part.config_map),
+            ("secret", part.secret),
+            ("downwardAPI", part.downward_api),
+        )
+        for kind, projected in kinds:
+            paths = [item.path for item in projected.items or []] if projected is not None else []
+            for position, name in enumerate(paths):
+                yield name, f"{path}.sources[{index}].{kind}.items[{position}].path"

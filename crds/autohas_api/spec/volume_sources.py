@@ -16,7 +16,16 @@ from autohas_api.base.model import Model, Rule
 from autohas_api.base.rules import exactly_one, rule
 from autohas_api.spec.environment import FileFieldRef
 
-__all__ = ["CsiSource", "EphemeralSource", "ImageSource", "ImageText", "KeyToPath", "ProjectedSource"]
+__all__ = [
+    "CsiSource",
+    "DownwardFiles",
+    "EphemeralSource",
+    "ImageSource",
+    "ImageText",
+    "KeyToPath",
+    "ProjectedObject",
+    "ProjectedSource",
+]
 
 _LABEL = "[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?"
 UPWARD = r"(^|/)\.\.(/|$)"
