@@ -23,6 +23,7 @@ from autohas_trainer.engine.training import training as training_module
 from autohas_trainer.engine.training.comparison import Comparison, lose_by_divergence, rank
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import NumericalError
+from custom_search_fixtures import NOISE, searched
 from engine_fixtures import MemorySink, search, small_search
 
 SHARING: dict[str, Any] = {"name": "RandomSharing", "randomSharing": {"numSamples": 5}}
@@ -262,3 +263,16 @@ def test_a_default_beyond_float32_is_a_numerical_failure(field: str, tmp_path: P
     """Exit 70 with the hint, not a crash."""
     with pytest.raises(NumericalError, match=r"lower task.recipe.learningRate"):
         search(with_change(small_search(), "spec.task.recipe", {field: "1e60"}), tmp_path, MemorySink())
+
+
+def test_a_network_that_only_bfloat16_cannot_train_ends_with_the_precision_to_choose(tmp_path: Path) -> None:
+    """Under bfloat16 the default's first loss is NaN, and the sentence offers Float32, with which the same search ends well."""
+    document = searched("Plain", NOISE)
+    document = with_change(document, "spec.task.model", {"entrypoint": "custom_code_fixtures:Cancelling"})
+    document = with_change(document, "spec.task.recipe.learningRate", "0.001")
+    with pytest.raises(NumericalError, match=r"diverged at step 0 .* or set task.recipe.precision to Float32"):
+        search(with_change(document, "spec.task.recipe.precision", "BFloat16"), tmp_path / "bfloat16", MemorySink())
+
+    outcome = search(with_change(document, "spec.task.recipe.precision", "Float32"), tmp_path / "float32", MemorySink())
+
+    assert math.isfinite(outcome.result.test_score)
