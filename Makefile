@@ -95,7 +95,7 @@ bench-spending: setup ## Forty searches of template mlp-small: supernets that di
 bench-reliability: setup ## Thirty kill -9 at random moments: every search ends bit for bit as undisturbed
 	$(BIN)/python -m benchmarks.reliability
 
-bench-step: setup ## Cost of a supernet step compared with its floor, every strategy
+bench-step: setup ## Cost of a step of a supernet and of a lane compared with its floor, every strategy and template
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.step
 
 bench-operator: setup ## A thousand lives of searches on a real control plane: waits, writes, memory

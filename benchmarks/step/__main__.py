@@ -1,11 +1,12 @@
-"""`python -m benchmarks.step`: what a supernet step costs compared with its floor, as one markdown file.
+"""`python -m benchmarks.step`: what a step of a supernet and of a lane costs compared with its floor, as one markdown file.
 
-    floor = plain training step of the same subnetwork * gradients + its forward pass on each batch that was looked at
+    floor of a supernet step = plain training step of the same subnetwork * gradients + its forward pass on each batch that was looked at
+    floor of a lane's step   = a step of the loop that a user would write for the same network
 
 Every measured step is paired: the strategy takes its step, then the subnetwork that it sampled, as a stand-alone network under
-torch's optimizer, takes the same number of gradients and forwards, after one untimed run. The A/A row pairs two floors.
+torch's optimizer, takes the same number of gradients and forwards, after one untimed run. The A/A rows pair two floors.
 Time is CPU time of this process with one thread, so that other work on the machine disturbs little. The algorithm's step is timed:
-sampling, gradients, temporary weights, updates, rewards. The last rows time the whole stage instead: batches, books, history, live state
+sampling, gradients, temporary weights, updates, rewards. *Whole stage* times the stage instead: batches, books, history, live state
 around that step, next to a floor that makes its batches too.
 """
 
@@ -13,105 +14,61 @@ from __future__ import annotations
 
 import argparse
 import random
-import statistics
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from benchmarks.provenance import provenance
 from benchmarks.step.floor import Floor
+from benchmarks.step.kernels import kernel_rows
+from benchmarks.step.lanes import compare_loops, measure_lane
+from benchmarks.step.pairs import HEAD, Pair, row, timed
+from benchmarks.step.searches import STRATEGIES, TEMPLATES, begin_supernet, document_of, load_task
 from benchmarks.step.stage import stage_pairs
-from benchmarks.step.work import measure_work
+from benchmarks.step.work import measure_work, write_table
 
-from autohas_api.accept.acceptance import accept
-from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.search_state import SearchState
 from autohas_trainer.engine.stages.supernet import SupernetStepContext
-from autohas_trainer.engine.training.search_task import SearchTask
-from autohas_trainer.reporting.sinks.null import NullSink
 from autohas_trainer.seeding import make_deterministic
 
-STRATEGIES: dict[str, dict[str, Any]] = {
-    "RandomSharing": {"name": "RandomSharing"},
-    "AutoHAS Lanes": {"autoHAS": {"strategy": "Lanes"}},
-    "AutoHAS OneStep": {"autoHAS": {"strategy": "OneStep"}},
-    "AutoHAS OneStep, sharedUpdate Sampled": {"autoHAS": {"strategy": "OneStep", "sharedUpdate": "Sampled"}},
-    "AutoHAS OneStep, temporaryBatch Own": {"autoHAS": {"strategy": "OneStep", "temporaryBatch": "Own"}},
-    "AutoHAS Paired": {"autoHAS": {"strategy": "Paired"}},
-}
-_RATE = {"name": "learning_rate", "continuous": {"min": "0.01", "max": "1", "scale": "Log", "numBases": 7}}
-_OPTIMIZER = {"name": "optimizer", "categorical": {"choices": ["sgd", "adam", "rmsprop"]}}
+_LANES = STRATEGIES["AutoHAS Lanes"]
+_LANE_STEPS = 5000
+"""training.steps of the measured lanes: enough that all measured steps lie in the first ninth."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """One measured step: seconds of the strategy and of its floor."""
-
-    step: float
-    floor: float
-
-
-def document_of(algorithm: dict[str, Any], steps: int, *, optimizers: bool = False, template: str = "conv-small") -> dict[str, Any]:
-    """A search on shifted digits, planned so that about `steps` supernet steps come."""
-    hyperparameters = [{**_RATE, "rateFactors": {"adam": "0.01", "rmsprop": "0.01"}}, _OPTIMIZER] if optimizers else [_RATE]
-    return {
-        "apiVersion": "autohas.dev/v1alpha1",
-        "kind": "AutoHASSearch",
-        "metadata": {"name": "bench"},
-        "spec": {
-            "task": {"data": {"name": "digits", "arguments": {"variant": "shifted"}}, "model": {"template": template}},
-            "searchSpace": {"hyperparameters": hyperparameters, "architecture": {}},
-            "algorithm": algorithm,
-            "budget": {"trainings": "6"},
-            "training": {"steps": max(9, steps)},
-        },
-    }
-
-
-def build_state(document: dict[str, Any]) -> SearchState:
-    """A fresh search state whose events are dropped."""
-    parsed, space = accept(document)
-    search_task = SearchTask.load(parsed.spec, space, torch.device("cpu"))
-    return SearchState(search_task, NullSink(), Ledger(0, time.monotonic), time.time)
-
-
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """CPU seconds of a call, and what it returned."""
-    begun = time.process_time()
-    result = work()
-    return time.process_time() - begun, result
-
-
-def measure(document: dict[str, Any]) -> list[Pair]:
-    """Pairs of a whole supernet stage: uniform steps, the window of the hyperparameters, the steps after it."""
-    state = build_state(document)
-    total = state.search_task.plan.supernet_steps
+def measure(document: Mapping[str, Any], count: int) -> list[Pair]:
+    """`count` pairs over a whole supernet stage: uniform steps, the window of the hyperparameters, the steps after it."""
+    state = begin_supernet(document)
     pairs = []
-    for number in range(total):
+    for number in _spread(state, count):
         context = SupernetStepContext(state, number)
         context.train_batch(), context.reward_batch(), context.temporary_batch()
         seconds, done = timed(partial(state.algorithm.step, context))
         floor = Floor(state, context, done)
         pairs.append(Pair(step=seconds, floor=timed(floor.run)[0]))
-    return pairs[total // 50 :]
+    return pairs[max(1, len(pairs) // 50) :]
 
 
-def measure_stage(document: dict[str, Any]) -> list[Pair]:
-    """Pairs of the same stage as the product runs it, with everything around the algorithm's step."""
-    pairs = [Pair(step=step, floor=floor) for step, floor in stage_pairs(document, timed)]
-    return pairs[len(pairs) // 50 :]
+def measure_stage(document: Mapping[str, Any], count: int) -> list[Pair]:
+    """The first `count` pairs of the same stage as the product runs it, with everything around the algorithm's step."""
+    pairs = [Pair(step=step, floor=floor) for step, floor in stage_pairs(document, timed, count)]
+    return pairs[max(1, len(pairs) // 50) :]
 
 
-def against_itself(steps: int) -> list[Pair]:
+def _spread(state: SearchState, count: int) -> list[int]:
+    """Numbers of about `count` steps of the supernet, evenly spread."""
+    total = state.supernet_plan.supernet_steps
+    return list(range(0, total, max(1, total // count)))
+
+
+def against_itself(document: Mapping[str, Any], count: int) -> list[Pair]:
     """The A/A row: two floors of the same sampled subnetworks, in random order."""
-    state = build_state(document_of(STRATEGIES["AutoHAS Lanes"], steps))
+    state = begin_supernet(document)
     order = random.Random(0)  # noqa: S311 - an order, no secret
     pairs = []
-    for number in range(state.search_task.plan.supernet_steps):
+    for number in _spread(state, count):
         context = SupernetStepContext(state, number)
         done = state.algorithm.step(context)
         one, other = Floor(state, context, done), Floor(state, context, done)
@@ -123,57 +80,94 @@ def against_itself(steps: int) -> list[Pair]:
     return pairs
 
 
-def row(name: str, pairs: list[Pair]) -> str:
-    """Median ratio with its quartiles, ratio of the sums, medians in milliseconds."""
-    ratios = [pair.step / pair.floor for pair in pairs]
-    low, middle, high = statistics.quantiles(ratios, n=4)
-    whole = sum(pair.step for pair in pairs) / sum(pair.floor for pair in pairs)
-    step, floor = (1000 * statistics.median(values) for values in ([p.step for p in pairs], [p.floor for p in pairs]))
-    return f"| {name} | {len(pairs)} | {step:.2f} | {floor:.2f} | {middle:.3f} ({low:.3f} to {high:.3f}) | {whole:.3f} |"
-
-
-def heading() -> str:
-    """What, when, where, at which commit."""
-    return (
-        "# Cost of a supernet step compared with its floor\n\n"
-        f"{provenance()}; shifted digits, `conv-small`, batch 64, CPU time.\n\n"
-        "Floor: the sampled subnetwork as a stand-alone network, as many gradients with torch's optimizer and as many forward passes as\n"
-        "the step ran. Each step is paired with its own floor; the first use of a path (its views are cut then) is part of the step.\n"
-        "Timed is the algorithm's step: sampling, gradients, temporary weights, updates, rewards. *Whole stage* also times batches,\n"
-        "books, history on disk and live state, and its floor makes the same batches; in short steps as of `mlp-small` they show most.\n\n"
-        "| strategy | steps | step, ms | floor, ms | ratio, median (quartiles) | ratio of sums |\n|---|---|---|---|---|---|"
+def supernet_lines(share: float) -> Iterator[str]:
+    """The table of supernet steps; `share` of the steps of each row."""
+    yield "## A supernet step\n"
+    yield (
+        "Floor: the sampled subnetwork as a stand-alone network, as many gradients with torch's optimizer and as many forward passes as the"
+        " step ran. Each\nstep is paired with its own floor; the first use of a path (its views are cut then) is part of the step. Timed is"
+        " the algorithm's step: sampling,\ngradients, temporary weights, updates, rewards. *Whole stage* also times batches, books, history"
+        " on disk and live state, and its floor makes the\nsame batches. Shifted digits, batch 64.\n"
     )
+    yield HEAD
+    counts = {name: max(8, round(share * size.pairs)) for name, size in TEMPLATES.items()}
+    number = counts["conv-small"]
+    yield row("A/A: floor against floor, conv-small", against_itself(document_of(_LANES), number))
+    for name, algorithm in STRATEGIES.items():
+        yield row(f"{name}, conv-small", measure(document_of(algorithm), number))
+    optimizers = document_of(STRATEGIES["AutoHAS OneStep"], has_optimizers=True)
+    yield row("AutoHAS OneStep, conv-small, three optimizers", measure(optimizers, number))
+    for template in TEMPLATES:
+        if template != "conv-small":
+            yield row(f"AutoHAS Lanes, {template}", measure(document_of(_LANES, template=template), counts[template]))
+    for template in ("conv-small", "mlp-small", "mlp"):
+        yield row(f"whole stage: AutoHAS Lanes, {template}", measure_stage(document_of(_LANES, template=template), counts[template]))
+
+
+def lane_lines(share: float, folder: Path) -> Iterator[str]:
+    """The table of lanes; `share` of the pairs of each row."""
+    yield "\n## A step of a lane\n"
+    yield (
+        "Floor: rows of a shuffled tensor, forward, backward, torch's optimizer and schedule. The lane also keeps the average of its"
+        " weights and sees to it\nthat they stay finite. Pairs of 16 steps of the default network; *table* is noise of the shape of UCI"
+        " protein, the rest shifted digits. Waits are\noperations that bring a number to the host, per step; readings of the losses,"
+        " one in 16 steps, are counted apart.\n"
+    )
+    yield HEAD.replace(" ratio of sums |", " ratio of sums | waits | readings |") + "---|---|"
+    data, metric = write_table(folder)
+    table = partial(document_of, _LANES, steps=_LANE_STEPS, task={"data": data}, metric=metric)
+    searches = {template: document_of(_LANES, steps=_LANE_STEPS, template=template) for template in TEMPLATES}
+    searches |= {f"{name}, table": table(template=name) for name in ("mlp-small", "mlp")}
+    for name in ("conv-small", "mlp, table"):
+        blocks = _blocks(name, share)
+        yield f"{row(f'A/A: loop against loop, {name}', compare_loops(load_task(searches[name]), blocks))} | |"
+    for name, document in searches.items():
+        cost = measure_lane(load_task(document), _blocks(name, share))
+        yield f"{row(name, cost.pairs)} {cost.waits_per_step:.3g} | {cost.readings_per_step:.3g} |"
+
+
+def _blocks(name: str, share: float) -> int:
+    return max(2, round(share * TEMPLATES[name.removesuffix(", table")].blocks))
+
+
+def commit_lines() -> Iterator[str]:
+    """The table of kernels."""
+    yield "\n## Kernels of a commit\n"
+    yield (
+        "What an accelerator would launch for an update of the shared weights, on the random paths with the fewest and the most leaves of"
+        " twelve: as views of\nthe shared tensors, the form of a CPU, and gathered into a buffer, the form of every other device.\n"
+    )
+    yield "| template | optimizer | leaves | views | buffer |\n|---|---|---|---|---|"
+    for name in TEMPLATES:
+        search_task = load_task(document_of(_LANES, template=name))
+        yield from kernel_rows(name, search_task.template, search_task.task, search_task.optimizers)
 
 
 def main() -> None:
     """Measure, print as it goes, write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=200, help="training.steps; a stage has a few times as many (default 200)")
+    parser.add_argument("--share", type=float, default=1.0, help="share of the steps of every row (default 1: some ten minutes)")
     parser.add_argument("--out", type=Path, help="markdown file to write (default: print only)")
     parser.add_argument("--work", action="store_true", help="measure the work of training steps instead: see benchmarks.step.work")
     parser.add_argument("--networks", type=int, default=120, help="with --work: random networks per template (default 120)")
     parser.add_argument("--raw", type=Path, help="with --work: JSON file of the timings; where it exists, they are not taken again")
     arguments = parser.parse_args()
-    if arguments.work:
-        measured = list(measure_work(arguments.networks, 8, arguments.raw))
-        print("\n".join(measured))
-        if arguments.out:
-            arguments.out.write_text("\n".join(measured) + "\n", encoding="utf-8")
-        return
     make_deterministic(1)
-    lines = [heading(), row("A/A: floor against floor", against_itself(arguments.steps))]
-    print("\n".join(lines), flush=True)
-    for name, algorithm in STRATEGIES.items():
-        lines.append(row(name, measure(document_of(algorithm, arguments.steps))))
-        print(lines[-1], flush=True)
-    lanes, one_step = STRATEGIES["AutoHAS Lanes"], STRATEGIES["AutoHAS OneStep"]
-    lines.append(row("AutoHAS OneStep, three optimizers", measure(document_of(one_step, arguments.steps, optimizers=True))))
-    print(lines[-1], flush=True)
-    for template in ("conv-small", "mlp-small"):
-        lines.append(row(f"whole stage: AutoHAS Lanes, {template}", measure_stage(document_of(lanes, arguments.steps, template=template))))
-        print(lines[-1], flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        lines = measure_work(arguments.networks, 8, arguments.raw) if arguments.work else _step_lines(arguments.share, Path(folder))
+        printed = []
+        for line in lines:
+            printed.append(line)
+            print(line, flush=True)
     if arguments.out:
-        arguments.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        arguments.out.write_text("\n".join(printed) + "\n", encoding="utf-8")
+
+
+def _step_lines(share: float, folder: Path) -> Iterator[str]:
+    yield f"# Cost of a step compared with its floor\n\n{provenance()}; CPU time.\n"
+    yield from supernet_lines(share)
+    yield from lane_lines(share, folder)
+    yield from commit_lines()
 
 
 if __name__ == "__main__":

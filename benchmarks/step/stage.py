@@ -32,8 +32,10 @@ __all__ = ["stage_pairs"]
 _SUPERNET = (Stage.WARMUP, Stage.SUPERNET)
 
 
-def stage_pairs(document: Mapping[str, Any], timed: Callable[[Callable[[], Any]], tuple[float, Any]]) -> list[tuple[float, float]]:
-    """(seconds of the stage, seconds of its floor) for every supernet step of a search; the floor makes its own batches too."""
+def stage_pairs(
+    document: Mapping[str, Any], timed: Callable[[Callable[[], Any]], tuple[float, Any]], count: int
+) -> list[tuple[float, float]]:
+    """(seconds of the stage, seconds of its floor) for the first `count` supernet steps; the floor makes its own batches too."""
     parsed, space = accept(dict(document))
     search_task = SearchTask.load(parsed.spec, space, torch.device("cpu"))
     with tempfile.TemporaryDirectory() as folder:
@@ -51,11 +53,11 @@ def stage_pairs(document: Mapping[str, Any], timed: Callable[[Callable[[], Any]]
         stages = [stage for stage in build_stages(state) if stage.name in _SUPERNET]
         state.ledger.steps = sum(stage.num_steps for stage in stages)
         sink.emit(SearchStarted(info=_info(parsed, state, Path(folder))))
-        pairs = []
+        pairs: list[tuple[float, float]] = []
         for stage in stages:
             stage.begin()
             has_more = stage.num_steps > 0
-            while has_more:
+            while has_more and len(pairs) < count:
                 number = len(done)
                 seconds, has_more = timed(stage.advance)
                 floor = Floor(state, SupernetStepContext(state, number), done[-1])

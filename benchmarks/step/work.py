@@ -30,7 +30,7 @@ from autohas_trainer.seeding import make_deterministic, stream
 from autohas_trainer.space.policy import Policy
 from autohas_trainer.templates import CountsWork
 
-__all__ = ["measure_work"]
+__all__ = ["measure_work", "write_table"]
 
 _STEPS: Final = {"mlp-small": 12, "conv-small": 4}
 """Steps of one timing."""
@@ -108,7 +108,7 @@ def _fit_line(template: str, terms: str, rows: list[Timed], columns: Sequence[st
 
 def _time(template: str, networks: int, rounds: int, folder: Path) -> list[Timed]:
     """Random networks on two shapes of input, half of them each."""
-    shapes = (_table(folder), (_DIGITS, "accuracy")) if template == "mlp-small" else ((_DIGITS, "accuracy"), _images(folder))
+    shapes = (write_table(folder), (_DIGITS, "accuracy")) if template == "mlp-small" else ((_DIGITS, "accuracy"), _images(folder))
     trainings: list[tuple[SearchTask, Training, list[float]]] = []
     for number, (data, metric) in enumerate(shapes):
         task = _load(template, data, metric)
@@ -164,7 +164,7 @@ def _load(template: str, data: dict[str, Any], metric: str) -> SearchTask:
     return SearchTask.load(search.spec, space, torch.device("cpu"))
 
 
-def _table(folder: Path) -> tuple[dict[str, Any], str]:
+def write_table(folder: Path) -> tuple[dict[str, Any], str]:
     """Nine columns of noise, as many as UCI protein has."""
     inputs = np.random.default_rng(0).normal(size=(6000, 9))
     rows = np.column_stack([inputs, inputs.sum(axis=1)])

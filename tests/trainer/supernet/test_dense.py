@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path as File
-from typing import Any
 
 import pytest
 import torch
+from benchmarks.step.kernels import kernels_of_commit, random_path
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from autohas_trainer.data import Splits, load
 from autohas_trainer.optim import OptimizerName, UpdateRule, cells
-from autohas_trainer.seeding import stream
 from autohas_trainer.supernet import Supernet, dense
 from autohas_trainer.tasks import Classification
-from autohas_trainer.templates import Path, Template, build_template
+from autohas_trainer.templates import Template, build_template
 
 CPU = torch.device("cpu")
 NAMES = ["conv-small", "mlp", "mlp-small"]
@@ -32,11 +29,6 @@ def _supernet(template: Template, optimizer: OptimizerName, *, is_dense: bool, k
 
 def _rule(optimizer: OptimizerName, rate: float = 1e-2) -> UpdateRule:
     return UpdateRule(optimizer=optimizer, learning_rate=rate, momentum=0.9, weight_decay=1e-2)
-
-
-def _random_path(template: Template, *key: int | str) -> Path:
-    rng = stream("path", *key)
-    return {decision.name: decision.choices[rng.integers(len(decision.choices))] for decision in template.decisions}
 
 
 def _equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -56,7 +48,7 @@ def test_a_buffer_moves_as_views_do_bit_for_bit(name: str, optimizer: OptimizerN
     template = build_template(name, (1, 8, 8), 10)
     views, buffers = (_supernet(template, optimizer, is_dense=is_dense) for is_dense in (False, True))
     for step in range(8):
-        path = _random_path(template, step)
+        path = random_path(template, step)
         _, grads = views.gradient(path, splits.train_batch(step, 32, 0))
         with views.trial(path, grads, _rule(optimizer, 0.1)), buffers.trial(path, grads, _rule(optimizer, 0.1)):
             leaves, others = views.leaves(path), buffers.leaves(path)
@@ -73,7 +65,7 @@ def test_the_gradient_of_a_buffer_is_that_of_views(name: str, splits: Splits) ->
     template = build_template(name, (1, 8, 8), 10)
     views, buffers = (_supernet(template, "sgd", is_dense=is_dense) for is_dense in (False, True))
     for step in range(4):
-        path, batch = _random_path(template, step), splits.train_batch(step, 32, 0)
+        path, batch = random_path(template, step), splits.train_batch(step, 32, 0)
         (loss, grads), (same_loss, same_grads) = views.gradient(path, batch), buffers.gradient(path, batch)
         torch.testing.assert_close(same_loss, loss)
         torch.testing.assert_close({leaf: same_grads[leaf] for leaf in grads}, grads, rtol=1e-4, atol=1e-5)
@@ -83,7 +75,7 @@ def test_the_gradient_of_a_buffer_is_that_of_views(name: str, splits: Splits) ->
 def test_a_revert_restores_the_shared_tensors_bit_for_bit(optimizer: OptimizerName, splits: Splits) -> None:
     """Of a path that had moved before: weights, moments and counts, in the buffer and behind it."""
     template = build_template("conv-small", (1, 8, 8), 10)
-    net, path = _supernet(template, optimizer, is_dense=True), _random_path(template, 1)
+    net, path = _supernet(template, optimizer, is_dense=True), random_path(template, 1)
     _, grads = net.gradient(path, splits.train_batch(0, 32, 0))
     net.commit(path, grads, _rule(optimizer))
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
@@ -103,7 +95,7 @@ def test_a_buffer_resumes_bit_for_bit_through_a_file(optimizer: OptimizerName, s
 
     def train(net: Supernet, steps: range) -> None:
         for step in steps:
-            path = _random_path(template, step)
+            path = random_path(template, step)
             net.commit(path, net.gradient(path, splits.train_batch(step, 32, 0))[1], _rule(optimizer))
 
     template = build_template("mlp", (1, 8, 8), 10)
@@ -118,45 +110,6 @@ def test_a_buffer_resumes_bit_for_bit_through_a_file(optimizer: OptimizerName, s
     assert _equal(whole.state_dict(), second.state_dict())
 
 
-class _Kernels(TorchDispatchMode):
-    """Counts what an accelerator launches: an operation is one kernel, a multi-tensor one is one for each tensor if one is not dense."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func.name().startswith("aten::_foreach"):
-            lists = [argument for argument in args if isinstance(argument, (list, tuple)) and isinstance(argument[0], Tensor)]
-            is_fast = all(_is_dense(tensor) and tensor.stride() == row[0].stride() for row in zip(*lists, strict=True) for tensor in row)
-            self.count += 1 if is_fast else len(lists[0])
-        else:
-            self.count += not func.is_view and any(isinstance(leaf, Tensor) for leaf in tree_leaves(args))
-        return func(*args, **(kwargs or {}))
-
-
-def _is_dense(tensor: Tensor) -> bool:
-    """Whether the elements fill one piece of memory, in any order of dimensions."""
-    expected = 1
-    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
-        if size > 1 and stride != expected:
-            return False
-        expected *= size
-    return True
-
-
-def _kernels(net: Supernet, path: Path, rule: UpdateRule) -> tuple[int, int]:
-    """(kernels of a commit, of a trial) with the gradients that the supernet itself gives."""
-    leaves = net.leaves(path)
-    grads = {name: torch.ones_like(leaf, memory_format=torch.contiguous_format) for name, leaf in leaves.items()}
-    net.commit(path, grads, rule)  # cells are looked up once
-    with _Kernels() as commit:
-        net.commit(path, grads, rule)
-    with _Kernels() as trial, net.trial(path, grads, rule):
-        pass
-    return commit.count, trial.count
-
-
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_commit_launches_as_many_kernels_for_many_leaves_as_for_few(optimizer: OptimizerName) -> None:
     """On random paths of 17 to 29 leaves of conv-small, which other paths have updated unevenly; with views the number grows."""
@@ -165,12 +118,12 @@ def test_a_commit_launches_as_many_kernels_for_many_leaves_as_for_few(optimizer:
     counts: dict[int, set[tuple[int, int]]] = {}
     of_views: dict[int, int] = {}
     for draw in range(24):
-        path = _random_path(template, "kernels", draw)
+        path = random_path(template, "kernels", draw)
         number = len(buffers.leaves(path))
-        kernels = _kernels(buffers, path, _rule(optimizer))
+        kernels = kernels_of_commit(buffers, path, _rule(optimizer))
         if draw >= 12:  # by then every leaf of Adam has cells of different counts
             counts.setdefault(number, set()).add(kernels)
-            of_views[number] = _kernels(views, path, _rule(optimizer))[0]
+            of_views[number] = kernels_of_commit(views, path, _rule(optimizer))[0]
 
     assert max(counts) >= min(counts) + 12
     assert len(set.union(*counts.values())) == 1
@@ -189,7 +142,7 @@ def test_trial_and_commit_on_a_gpu_wait_for_nothing(optimizer: OptimizerName, mo
     with FakeTensorMode(allow_non_fake_inputs=True):
         net = Supernet(template, TASK, (0,), torch.device("cuda"), optimizers=(optimizer,))
         for draw in range(4):
-            path = _random_path(template, draw)
+            path = random_path(template, draw)
             leaves = net.leaves(path)
             grads = {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
             with net.trial(path, grads, _rule(optimizer)), net.revertible(path, optimizer) as revert:
