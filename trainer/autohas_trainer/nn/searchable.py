@@ -218,6 +218,8 @@ class Searchable:
 
     def _cut_constants(self, constants: Mapping[str, Tensor], network: nn.Module, path: Path) -> dict[str, Tensor]:
         """Return the parts of whole tensors that belong to the parameters and buffers of a path's network."""
+        if not constants:
+            return {}
         own = _tensors_of(network)
         shapes = {name: tuple(own[name].shape) for name in constants.keys() & own.keys()}
         whole = {name: tuple(tensor.shape) for name, tensor in constants.items()}
@@ -269,6 +271,6 @@ def _tensors_of(network: nn.Module) -> dict[str, Tensor]:
 @torch.no_grad()
 def _copy(tensors: Mapping[str, Tensor], network: nn.Module) -> None:
     """Copy tensors into the parameters and buffers of their names; the network has others too, and lacks some."""
-    own = _tensors_of(network)
+    own = _tensors_of(network) if tensors else {}
     for name in tensors.keys() & own.keys():
         own[name].copy_(tensors[name])

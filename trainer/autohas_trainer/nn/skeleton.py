@@ -47,10 +47,10 @@ def use_batch_statistics(module: nn.Module) -> nn.Module:
     return module
 
 
-def _names_of_parameters(module: nn.Module) -> dict[str, tuple[str, ...]]:
+def _names_of_parameters(parameters: Mapping[str, nn.Parameter]) -> dict[str, tuple[str, ...]]:
     """Return the first name of every parameter that trains → all its names: tied weights have several."""
     names: dict[int, list[str]] = {}
-    for name, parameter in module.named_parameters(remove_duplicate=False):
+    for name, parameter in parameters.items():
         if parameter.requires_grad:
             names.setdefault(id(parameter), []).append(name)
     return {group[0]: tuple(group) for group in names.values()}
@@ -69,10 +69,10 @@ class Skeleton:
         """
         replace_all_batch_norm_modules_(network)
         self.network = network
-        self.names = _names_of_parameters(network)
-        parameters = dict(network.named_parameters())
+        parameters = dict(network.named_parameters(remove_duplicate=False))
+        self.names = _names_of_parameters(parameters)
         self.shapes = {name: tuple(parameters[name].shape) for name in self.names}
-        frozen = {name: p.detach() for name, p in network.named_parameters(remove_duplicate=False) if not p.requires_grad}
+        frozen = {name: parameter.detach() for name, parameter in parameters.items() if not parameter.requires_grad}
         self._constants = frozen | dict(network.named_buffers(remove_duplicate=False))
         for name, tensor in self._constants.items():
             shared = constants.get(name)

@@ -14,6 +14,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +23,29 @@ from torch import Tensor
 
 from autohas_trainer.data.examples.transfer import put_on
 
-__all__ = ["Cells", "DenseCells", "UpdateCounts"]
+__all__ = ["Cells", "DenseCells", "Piece", "UpdateCounts"]
 
 Index = tuple[tuple[int, int], ...]
 """Where a slice begins and ends, per dimension."""
 Counts = npt.NDArray[np.int64]
+
+
+_LARGE: Final = 2**14
+"""Elements from which on a tensor is moved in pieces; below, the operations that this adds cost more than the numbers that it saves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Numbers (K, ...), to be broadcast over `rows` of the tensor at `place` in the order of the update."""
+
+    place: int
+    rows: slice
+    numbers: Tensor
+
+    def of(self, tensors: Sequence[Tensor]) -> Tensor:
+        """The rows of one of `tensors`, which are in the order of the update."""
+        tensor = tensors[self.place]
+        return tensor if self.rows == slice(None) else tensor[self.rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,35 +206,44 @@ class Cells:
         least, most = (reduce.reduceat(values, self._bounds[:-1]).tolist() for reduce in (np.minimum, np.maximum))
         return [low if low == high else None for low, high in zip(least, most, strict=True)]
 
-    def spread(self, values: npt.NDArray[np.float64], tensors: Sequence[int]) -> list[Tensor]:
+    def spread(self, values: npt.NDArray[np.float64], tensors: Sequence[int]) -> list[Piece]:
         """Give every element the numbers of its cell, float32 on the device, for the tensors at these places of the order.
+
+        A large tensor is given in pieces whose rows lie in the same cells: numbers of one row are enough for each.
 
         Args:
             values: (K, cells) numbers in the order of `current`.
             tensors: Places in the order of the update.
 
         Returns:
-            (K, ...) per tensor, to be broadcast: a dimension of one cell has length 1.
+            Pieces that cover these tensors; in their numbers a dimension of one cell has length 1.
         """
         on_device = torch.from_numpy(values.astype(np.float32)).to(self._counts.device)
         vectors = on_device.index_select(1, self._vector_elements)
-        spread = []
+        pieces = []
         for tensor in tensors:
             if (place := tensor - self._first_vector) >= 0:
-                spread.append(vectors[:, self._vector_bounds[place] : self._vector_bounds[place + 1]])
+                numbers = vectors[:, self._vector_bounds[place] : self._vector_bounds[place + 1]]
+                pieces.append(Piece(tensor, slice(None), numbers))
                 continue
-            cells = on_device[:, self._bounds[tensor] : self._bounds[tensor + 1]].view(len(values), *self._parts[tensor].shape)
-            for dimension, elements in reversed(list(enumerate(self._parts[tensor].elements, start=1))):
+            part = self._parts[tensor]
+            cells = on_device[:, self._bounds[tensor] : self._bounds[tensor + 1]].view(len(values), *part.shape)
+            for dimension, elements in reversed(list(enumerate(part.elements[1:], start=2))):
                 cells = cells if elements is None else cells.index_select(dimension, elements)
-            spread.append(cells)
-        return spread
+            if math.prod(int(of_one.sum()) for of_one in part.lengths) >= _LARGE:
+                ends = accumulate(part.lengths[0].tolist(), initial=0)
+                pieces += [Piece(tensor, slice(*rows), cells[:, row : row + 1]) for row, rows in enumerate(pairwise(ends))]
+            else:
+                cells = cells if part.elements[0] is None else cells.index_select(1, part.elements[0])
+                pieces.append(Piece(tensor, slice(None), cells))
+        return pieces
 
 
 class DenseCells(Cells):
     """The cells of slices that lie one after another in one buffer: as many operations on the device for many tensors as for one."""
 
-    def spread(self, values: npt.NDArray[np.float64], tensors: Sequence[int]) -> list[Tensor]:
-        """As `Cells.spread`; no dimension is left to be broadcast."""
+    def spread(self, values: npt.NDArray[np.float64], tensors: Sequence[int]) -> list[Piece]:
+        """As `Cells.spread`; every piece is a whole tensor, and no dimension is left to be broadcast."""
         runs = [part.runs() for part in self._parts]
         numbers = np.concatenate([cells + first for (cells, _), first in zip(runs, self._bounds, strict=False)])
         lengths = np.concatenate([of_one for _, of_one in runs])
@@ -225,7 +253,7 @@ class DenseCells(Cells):
         places, repeats = put_on(torch.from_numpy(np.stack((numbers, lengths))), device).unbind()
         on_runs = put_on(torch.from_numpy(values.astype(np.float32)), device).index_select(1, places)
         parts = on_runs.repeat_interleave(repeats, dim=1, output_size=sum(sizes)).split_with_sizes(sizes, dim=1)
-        return [parts[tensor].view(len(values), *shapes[tensor]) for tensor in tensors]
+        return [Piece(tensor, slice(None), parts[tensor].view(len(values), *shapes[tensor])) for tensor in tensors]
 
 
 def _read_bounds(lines: Sequence[int]) -> list[list[int]]:

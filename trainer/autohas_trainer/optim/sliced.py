@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from autohas_trainer.optim.cells import Cells
+from autohas_trainer.optim.cells import Cells, Piece
 from autohas_trainer.optim.rule import STATE_KEYS, UpdateRule, counts_updates, decays
 
 __all__ = ["Slices", "apply_update", "look_ahead", "temporary_update"]
@@ -184,9 +184,10 @@ def _move_adam(weights: list[Tensor], direction: list[Tensor], moments: _Moments
         _addcdiv_([weights[place] for place in places], [averages[place] for place in places], even, rates)
     if len(places) < len(weights):
         rest = sorted(set(range(len(weights))).difference(places))
-        factors, summands = corrections.spread(rest, rule)
-        divisors = list(_addcmul(summands, [scales[place] for place in rest], factors))
-        _addcdiv_([weights[place] for place in rest], [averages[place] for place in rest], divisors, value=-rule.learning_rate)
+        pieces = corrections.spread(rest, rule)
+        factors, summands = ([piece.numbers[number] for piece in pieces] for number in (0, 1))
+        divisors = list(_addcmul(summands, [piece.of(scales) for piece in pieces], factors))
+        _addcdiv_([piece.of(weights) for piece in pieces], [piece.of(averages) for piece in pieces], divisors, value=-rule.learning_rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,11 +202,10 @@ class _Corrections:
         counted = [(place, count) for place, count in enumerate(self.cells.common(self.counts)) if count is not None]
         return [place for place, _ in counted], [count for _, count in counted]
 
-    def spread(self, places: Sequence[int], rule: UpdateRule) -> tuple[list[Tensor], list[Tensor]]:
+    def spread(self, places: Sequence[int], rule: UpdateRule) -> list[Piece]:
         """Return, per element, the factor a of the root of the squares and the summand e in m·r / (a·√s + e), for the other tensors.
 
         With n updates a = (1 - β1ⁿ) / √(1 - β2ⁿ) and e = (1 - β1ⁿ)·ε: the same as dividing both moments by their bias first.
         """
         first, second = 1 - rule.momentum**self.counts, np.sqrt(1 - rule.beta2**self.counts)
-        both = self.cells.spread(np.stack((first / second, first * rule.epsilon)), places)
-        return [tensor[0] for tensor in both], [tensor[1] for tensor in both]
+        return self.cells.spread(np.stack((first / second, first * rule.epsilon)), places)
