@@ -74,6 +74,10 @@ MOVABLE: dict[str, Any] = {
     "priorityClassName": "research",
     "schedulerName": "other",
     "runtimeClassName": "nvidia",
+    "volumes": [{"name": "data", "emptyDir": {"sizeLimit": "2Gi"}}],
+    "initContainers": [{"name": "fetch", "image": "tools/fetch:2", "command": ["fetch"]}],
+    "shmSize": "1Gi",
+    "scratchSize": "30Gi",
 }
 """What runs and where, each with a value of its own."""
 
