@@ -17,6 +17,7 @@ import pytest
 from sklearn.datasets import load_diabetes
 from typer.testing import CliRunner, Result
 
+import autohas
 from autohas_api.base import yaml_file
 from autohas_api.templates.table import TEMPLATES
 from autohas_trainer.cli.app import app
@@ -252,3 +253,34 @@ def test_an_own_augmentation_is_searched(tmp_path: Path, monkeypatch: pytest.Mon
     assert config["recipe"]["weightByClass"] == {"triangle": "2"}
     assert config["task"]["data"]["trainTransform"] == "own_augmentation:cut_out"
     assert "weightByClass: triangle 2" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_network_of_timm_is_searched_in_bfloat16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """24: every candidate has the code's four decisions; ResNet-18 without its head for 1,000 classes has 11,176,512 parameters."""
+    script = EXAMPLES / "18-image-folder" / "make_images.py"
+    subprocess.run([sys.executable, script, tmp_path / "shapes", "90"], check=True)
+    monkeypatch.syspath_prepend(EXAMPLES / "24-timm-resnet")
+    few = ("task.data.workers=0", "training.steps=9", "task.recipe.batchSize=16", "budget.trainings=5")
+    record = _searched("24-timm-resnet/search.yaml", tmp_path / "out", f"task.data.path={tmp_path / 'shapes'}", *few)
+    winner = record["winner"]
+    left_out = {"second_block_2": 2 * 9 * 128**2 + 4 * 128, "second_block_4": 2 * 9 * 512**2 + 4 * 512}
+
+    assert {frozenset(tried) for tried in _tried(record)} == {frozenset({"learning_rate", "activation", "stem", *left_out})}
+    assert winner["recipe"]["precision"] == "BFloat16"
+    skipped = sum(size for name, size in left_out.items() if winner["configuration"][name] == "skip")
+    assert winner["parameters"] == 11_176_512 + 3 * 512 + 3 - skipped
+
+
+def test_a_metric_of_ones_own_is_the_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """23: the test score is the mean cost of the kept model's predictions, five times the error where they are too low."""
+    monkeypatch.syspath_prepend(EXAMPLES / "23-own-metric")
+    heading, *rows = (EXAMPLES / "03-tabular-csv" / "diabetes.csv").read_text().splitlines()
+    for name, part in (("train", rows[:342]), ("test", rows[342:])):
+        (tmp_path / f"{name}.csv").write_text("\n".join([heading, *part]) + "\n")
+    table = ("task.data.arguments={target: progression, categorical: sex}", f"task.data.path={tmp_path}")
+    record = _searched("23-own-metric/search.yaml", tmp_path / "out", *table, "training.steps=45")
+    predicted = autohas.load(tmp_path / "out").predict(tmp_path / "test.csv")
+    errors = [float(guess) - float(row.split(",")[-1]) for guess, row in zip(predicted, rows[342:], strict=True)]
+
+    expected = sum(error if error >= 0 else -5 * error for error in errors) / len(errors)
+    assert record["winner"]["testScore"] == pytest.approx(expected, rel=1e-4)
