@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,15 +56,18 @@ class End:
         return cls(result=digest, model=files["model.safetensors"], history=files["history.jsonl"])
 
 
-def document(strategy: str, steps: int) -> dict[str, Any]:
-    """Return a search of some seconds with a checkpoint every second."""
+def document(strategy: str, steps: int, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a search of some seconds with a checkpoint every second; `changes`: other fields by their path."""
     search = with_change(a_search("killed"), "spec.task.data.arguments", {"variant": "shifted"})
     search = with_change(search, "spec.task.model.template", "conv-small")
     search = with_change(search, "spec.algorithm", ALGORITHMS[strategy])
     hyperparameters = search["spec"]["searchSpace"]["hyperparameters"]
     search = with_change(search, "spec.searchSpace.hyperparameters", hyperparameters[: 1 if strategy in SEARCHES_UPDATE_RULE_ONLY else 2])
     search = with_change(search, "spec.checkpoint.periodSeconds", 1)
-    return with_change(search, "spec.training.steps", steps)
+    search = with_change(search, "spec.training.steps", steps)
+    for path, value in changes.items():
+        search = with_change(search, path, value)
+    return search
 
 
 def start(file: Path, folder: Path, *, resume: bool) -> subprocess.Popen[bytes]:
@@ -100,12 +103,12 @@ def survive(file: Path, folder: Path, kills: int, seconds: float, rng: random.Ra
     return End.of(folder), moments
 
 
-def trial(strategy: str, steps: int, kills: int, rng: random.Random) -> Iterator[tuple[str, bool]]:
+def trial(strategy: str, steps: int, kills: int, rng: random.Random, changes: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
     """One undisturbed search, then searches with `kills` kills in all: a table row for each, and whether its end differs."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         file = root / "search.yaml"
-        file.write_text(json.dumps(document(strategy, steps)), encoding="utf-8")
+        file.write_text(json.dumps(document(strategy, steps, changes)), encoding="utf-8")
         begun = time.monotonic()
         finish(start(file, root / "undisturbed", resume=False))
         seconds = time.monotonic() - begun
@@ -124,24 +127,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=32, help="kills in all, divided by the strategies (default 32)")
     parser.add_argument("--steps", type=int, default=60, help="training.steps of the search (default 60)")
+    parser.add_argument("--precision", choices=("Float32", "BFloat16"), default="Float32", help="task.recipe.precision (default Float32)")
+    parser.add_argument("--strategy", choices=ALGORITHMS, action="append", help="only this one; may be repeated (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
     parser.add_argument("--out", type=Path, help="markdown file to write (default: print only)")
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)  # noqa: S311 - moments of a test, no secrets
     lines = [
         "# kill -9 at random moments\n",
-        f"{provenance()}; seed {arguments.seed}, training.steps {arguments.steps}.",
+        f"{provenance()}; seed {arguments.seed}, training.steps {arguments.steps}, {arguments.precision}.",
         "Equal: result digest, model file and history are those of the undisturbed search, byte for byte.\n",
         "| strategy | killed after | end |\n|---|---|---|",
     ]
     print("\n".join(lines), flush=True)
-    failed = 0
-    for strategy in ALGORITHMS:
-        for line, is_different in trial(strategy, arguments.steps, max(1, arguments.kills // len(ALGORITHMS)), rng):
+    failed, strategies = 0, arguments.strategy or list(ALGORITHMS)
+    kills, changes = max(1, arguments.kills // len(strategies)), {"spec.task.recipe.precision": arguments.precision}
+    for strategy in strategies:
+        for line, is_different in trial(strategy, arguments.steps, kills, rng, changes):
             lines.append(line)
             failed += is_different
             print(line, flush=True)
-    lines.append(f"\n{arguments.kills // len(ALGORITHMS) * len(ALGORITHMS)} kills, {failed} searches with another end.")
+    lines.append(f"\n{kills * len(strategies)} kills, {failed} searches with another end.")
     print(lines[-1])
     if arguments.out:
         write_atomically(arguments.out, "\n".join([*lines, ""]).encode())

@@ -29,15 +29,16 @@ from autohas_trainer.reporting.sinks.live_state import LiveState
 
 __all__ = ["stage_pairs"]
 
+_CPU = torch.device("cpu")
 _SUPERNET = (Stage.WARMUP, Stage.SUPERNET)
 
 
 def stage_pairs(
-    document: Mapping[str, Any], timed: Callable[[Callable[[], Any]], tuple[float, Any]], count: int
+    document: Mapping[str, Any], timed: Callable[[Callable[[], Any]], tuple[float, Any]], count: int, device: torch.device = _CPU
 ) -> list[tuple[float, float]]:
     """(seconds of the stage, seconds of its floor) for the first `count` supernet steps; the floor makes its own batches too."""
     parsed, space = accept(dict(document))
-    search_task = SearchTask.load(parsed.spec, space, torch.device("cpu"))
+    search_task = SearchTask.load(parsed.spec, space, device)
     with tempfile.TemporaryDirectory() as folder:
         history = HistorySink(Path(folder))
         sink = FanOutSink(history, LiveState(time.monotonic))
