@@ -22,7 +22,8 @@ from autohas_api.space.decisions import Configuration
 from autohas_trainer.engine.search import Job, choose
 from autohas_trainer.engine.search_state import SearchState
 from autohas_trainer.engine.training.comparison import paired_standard_error
-from autohas_trainer.engine.training.training import BuildTraining, Training
+from autohas_trainer.engine.training.own_training import BuildTraining
+from autohas_trainer.engine.training.training import Training
 from autohas_trainer.events import Identity
 from autohas_trainer.seeding import make_deterministic
 from engine_fixtures import MemorySink, Stop

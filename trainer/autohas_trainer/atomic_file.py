@@ -7,11 +7,11 @@ the file, so that one place (`autohas_trainer.cli.exits`) can say what to do.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["fsync", "move_durably", "name_os_errors", "replace_file", "write_atomically"]
+__all__ = ["fsync", "move_durably", "name_os_errors", "replace_file", "write_atomically", "write_durably"]
 
 
 @contextmanager
@@ -55,6 +55,27 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     with replace_file(path) as temporary:
         temporary.write_bytes(content)
+
+
+def write_durably(path: Path, pieces: Iterable[memoryview], check: Callable[[], None] = lambda: None) -> None:
+    """Write a file in pieces and flush it; its name is not durable yet. The interpreter's lock is free while a piece is written.
+
+    `check` is called before each piece, and may raise.
+
+    Raises:
+        OSError: the disk is full, read-only or gone; names `path`.
+    """
+    with name_os_errors(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        try:
+            for piece in pieces:
+                check()
+                rest = piece
+                while rest:
+                    rest = rest[os.write(descriptor, rest) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def move_durably(source: Path, target: Path) -> None:

@@ -243,7 +243,7 @@ class BatchEvaluated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointWritten:
-    """Emitted after a checkpoint became durable; `seconds` is the time that it took to write."""
+    """Emitted after a checkpoint became durable; `seconds` is the time that it took to write, `size_bytes` also of files that it shares."""
 
     info: CheckpointInfo
     seconds: float

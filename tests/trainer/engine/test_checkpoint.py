@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,11 @@ import torch
 
 from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Stage
-from autohas_trainer import atomic_file
-from autohas_trainer.engine.checkpointing import checkpoint
 from autohas_trainer.engine.checkpointing.checkpoint import CheckpointStore
-from autohas_trainer.engine.checkpointing.start_counter import CHECKPOINTS, WRITING, has_begun
+from autohas_trainer.engine.checkpointing.staging import Part
+from autohas_trainer.engine.checkpointing.start_counter import CHECKPOINTS, FILES, WRITING, has_begun
 from autohas_trainer.events import StepRecord
-from engine_fixtures import NOTICES_OF_BUDGETS, Killed, MemorySink, search, small_search
+from engine_fixtures import NOTICES_OF_BUDGETS, Killed, MemorySink, checkpoint_files, search, small_search
 
 BATCHES: dict[str, Any] = {"name": "batch_size", "integer": {"min": 128, "max": 256, "step": 2, "scale": "Log"}}
 
@@ -29,11 +27,11 @@ def _store(folder: Path) -> CheckpointStore:
 
 
 def _save(store: CheckpointStore, step: int) -> None:
-    store.save(step, {"step": step}, {"weights": torch.full((3,), float(step))}, {})
+    store.write(store.draft(step, {"step": step}, {"net": Part(tensors={"weights": torch.full((3,), float(step))})}, {}))
 
 
 def _tear(folder: Path, step: int) -> None:
-    path = folder / f"{step:012d}" / "tensors.safetensors"
+    path = checkpoint_files(folder / f"{step:012d}")["net"]
     path.write_bytes(path.read_bytes()[:-4])
 
 
@@ -60,6 +58,7 @@ def test_a_search_has_begun_with_its_first_whole_checkpoint(tmp_path: Path) -> N
     """A kill in the first one leaves a part of it, which no process can continue from; a damaged one was whole once."""
     folder = tmp_path / CHECKPOINTS
     (folder / WRITING).mkdir(parents=True)
+    (folder / FILES).mkdir()
     before = has_begun(tmp_path)
     _save(_store(folder), 0)
     whole = has_begun(tmp_path)
@@ -79,7 +78,9 @@ def test_damage_is_reported_once_and_kept_in_bounds(tmp_path: Path) -> None:
     assert _store(tmp_path).newest(damage.append) is not None
 
     assert len(damage) == 4
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".damaged-000000000013", ".damaged-000000000014", "000000000010"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".damaged-000000000013", ".damaged-000000000014", "000000000010", FILES]
+    _save(_store(tmp_path), 11)
+    assert len(list((tmp_path / FILES).iterdir())) == 2 * 4  # of 10, 11, 13 and 14: tensors and state
 
 
 def _unreadable(path: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,33 +120,6 @@ def test_a_newest_checkpoint_that_cannot_be_read_leaves_the_one_before(tmp_path:
     assert found is not None
     assert found.state["step"] == 10
     assert "000000000020" in damage[0]
-
-
-@pytest.mark.parametrize("renames", [1, 2])
-def test_a_kill_while_a_checkpoint_is_replaced_loses_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int) -> None:
-    """The old one of the same step is renamed away, then the new one into its place: after each of the two something can be read."""
-    _save(_store(tmp_path), 10)
-    rename, done = Path.rename, 0
-
-    def killed_after(self: Path, target: Path) -> Path:
-        nonlocal done
-        done += 1
-        if done > renames:
-            raise Killed
-        return rename(self, target)
-
-    with monkeypatch.context() as patch, suppress(Killed):
-        patch.setattr(Path, "rename", killed_after)
-        patch.setattr(shutil, "rmtree", lambda *_arguments, **_keywords: None)
-        _save(_store(tmp_path), 10)
-        raise Killed
-    store = _store(tmp_path)
-    found = store.newest(lambda _: None)
-    _save(store, 11)
-
-    assert found is not None
-    assert found.state["step"] == 10
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["000000000010", "000000000011"]
 
 
 def test_steps_never_fall_so_the_newest_checkpoint_has_the_highest_name(tmp_path: Path) -> None:
@@ -237,15 +211,3 @@ def test_a_history_that_lost_a_part_is_reported(tmp_path: Path) -> None:
 
     assert [notice.reason for notice in sink.other_notices] == ["RestoreFailed", "CheckpointRestored"]
     assert "history.jsonl has lost 100 bytes" in sink.other_notices[0].message
-
-
-def test_the_folder_of_the_first_checkpoint_is_durable_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A new folder is a name in its parent: without an fsync there a power cut takes all checkpoints."""
-    synced: list[Path] = []
-    for module in (atomic_file, checkpoint):
-        monkeypatch.setattr(module, "fsync", synced.append)
-    for step in (1, 2):
-        _save(_store(tmp_path / "checkpoints"), step)
-
-    assert synced.count(tmp_path) == 1
-    assert synced.count(tmp_path / "checkpoints") == 2

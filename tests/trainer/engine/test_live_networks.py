@@ -19,7 +19,7 @@ from autohas_trainer.engine.stages import build_stages
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.errors import Interrupted
 from autohas_trainer.events import StepRecord
-from engine_fixtures import ALGORITHM_ROWS, MemorySink, Stop, TickingClock, case, search
+from engine_fixtures import ALGORITHM_ROWS, MemorySink, Stop, TickingClock, case, checkpoint_files, checkpoint_folders, search
 
 
 def _state(name: str) -> SearchState:
@@ -94,12 +94,12 @@ def test_a_checkpoint_holds_the_lanes_that_have_begun(tmp_path: Path) -> None:
     sink.on_step = watch
     with pytest.raises(Interrupted):
         search(case("Lanes"), tmp_path, sink, stop)
-    newest = max((tmp_path / "checkpoints").iterdir())
-    with safe_open(newest / "tensors.safetensors", framework="pt") as file:
+    files = checkpoint_files(checkpoint_folders(tmp_path)[-1])
+    with safe_open(files["training/1"], framework="pt") as file:
         names = list(file.keys())
 
-    assert _networks(names) == 2
-    assert not [name for name in names if name.startswith(("supernet/", "guards/"))]
+    assert files.keys() == {"state", "training/0", "training/1"}
+    assert any(name.startswith("network/") for name in names)
 
 
 def _train_to(state: SearchState, name: str, rung: int) -> None:

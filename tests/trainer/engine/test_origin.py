@@ -23,7 +23,7 @@ from autohas_trainer.provenance import Environment, code_digests, digest_array
 from autohas_trainer.reporting.sinks.result_files import read_result
 from custom_code_fixtures import Plain
 from custom_search_fixtures import NOISE, searched
-from engine_fixtures import Killed, MemorySink, search, small_search
+from engine_fixtures import Killed, MemorySink, checkpoint_folders, search, small_search
 
 _HERE = Environment.here
 
@@ -153,15 +153,15 @@ def _kill_at(step: int) -> Callable[[StepRecord], None]:
 def test_a_checkpoint_of_another_version_is_refused_whole(tmp_path: Path) -> None:
     """It is no damage: no older checkpoint takes its place, nothing is renamed, the sentence names both formats and the way out."""
     _killed(small_search(), tmp_path)
-    folders = sorted((tmp_path / "checkpoints").iterdir())
-    manifest = folders[-1] / "manifest.json"
+    folders = sorted((tmp_path / "checkpoints").rglob("*"))
+    manifest = checkpoint_folders(tmp_path)[-1] / "manifest.json"
     record = json.loads(manifest.read_text(encoding="utf-8"))
     manifest.write_text(json.dumps({**record, "format": FORMAT - 1}), encoding="utf-8")
 
     said = rf"has format {FORMAT - 1}, AutoHAS \S+ reads format {FORMAT}: let the version that began the search finish it"
     with pytest.raises(CheckpointError, match=said):
         search(small_search(), tmp_path, MemorySink())
-    assert sorted((tmp_path / "checkpoints").iterdir()) == folders
+    assert sorted((tmp_path / "checkpoints").rglob("*")) == folders
 
 
 def test_custom_code_is_known_by_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,18 @@ from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Stage
 from autohas_trainer.errors import CheckpointError, Interrupted
 from autohas_trainer.events import Outcome, StepRecord
-from engine_fixtures import ALGORITHM_ROWS, STAGES, Killed, MemorySink, Stop, case, search, small_search
+from engine_fixtures import (
+    ALGORITHM_ROWS,
+    STAGES,
+    Killed,
+    MemorySink,
+    Stop,
+    case,
+    checkpoint_files,
+    checkpoint_folders,
+    search,
+    small_search,
+)
 
 _undisturbed: dict[str, tuple[Outcome, list[StepRecord]]] = {}
 
@@ -113,8 +124,7 @@ def test_a_torn_checkpoint_is_passed_over(tmp_path: Path, tmp_path_factory: pyte
     """With the newest checkpoint cut short the one before is used, a notice says so, and the end is the same."""
     expected, _ = _reference("Lanes", tmp_path_factory)
     _kill_at(tmp_path, 60)
-    newest = max((tmp_path / "checkpoints").iterdir())
-    tensors = newest / "tensors.safetensors"
+    tensors = checkpoint_files(checkpoint_folders(tmp_path)[-1])["training/0"]
     tensors.write_bytes(tensors.read_bytes()[:-100])
 
     sink = MemorySink()
@@ -125,12 +135,12 @@ def test_a_torn_checkpoint_is_passed_over(tmp_path: Path, tmp_path_factory: pyte
     assert "torn" in sink.other_notices[0].message
 
 
-@pytest.mark.parametrize("name", ["tensors.safetensors", "state.json", "manifest.json"])
+@pytest.mark.parametrize("name", ["training/0", "state", "manifest.json"])
 def test_no_usable_checkpoint_left_is_an_error_not_a_start_from_zero(name: str, tmp_path: Path) -> None:
     """When every checkpoint is damaged the search refuses to continue and names the folder."""
     _kill_at(tmp_path, 60)
-    for folder in (tmp_path / "checkpoints").iterdir():
-        (folder / name).write_bytes(b"garbage")
+    for folder in checkpoint_folders(tmp_path):
+        checkpoint_files(folder).get(name, folder / name).write_bytes(b"garbage")
 
     with pytest.raises(CheckpointError, match=r"no usable checkpoint is left in .*checkpoints.*remove the folder to start again"):
         search(small_search(), tmp_path, MemorySink())
@@ -158,7 +168,8 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(tmp_path: Pa
     _kill_at(tmp_path, 60)
     half = tmp_path / "checkpoints" / ".writing"
     half.mkdir(exist_ok=True)
-    (half / "tensors.safetensors").write_bytes(b"half")
+    (half / "manifest.json").write_bytes(b"half")
+    (half.parent / "files" / ".writing").write_bytes(b"half")
 
     assert search(small_search(), tmp_path, MemorySink()).result.digest == expected.result.digest
 
@@ -168,7 +179,7 @@ def test_only_the_last_checkpoints_are_kept(tmp_path: Path) -> None:
     sink = MemorySink()
     search(small_search(), tmp_path, sink)
 
-    kept = sorted(int(folder.name) for folder in (tmp_path / "checkpoints").iterdir())
+    kept = [int(folder.name) for folder in checkpoint_folders(tmp_path)]
 
     assert kept == sorted({info.step for info in sink.checkpoints})[-2:]
 

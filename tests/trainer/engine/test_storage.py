@@ -20,27 +20,35 @@ from autohas_trainer.engine.checkpointing.tensor_file import write_tensors
 from autohas_trainer.events import CheckpointFailed, StepRecord
 from autohas_trainer.reporting.http.metrics import build_registry, render
 from autohas_trainer.reporting.sinks.live_state import LiveState
-from engine_fixtures import Killed, MemorySink, Stop, search, small_search
+from engine_fixtures import Killed, MemorySink, Stop, search, small_search, wait_for_checkpoint
 
 TENSORS = {"a": torch.zeros(4)}
 
 
 class Disk:
-    """Takes tensors until `fails` is set; then it answers as safetensors does on a full disk."""
+    """Takes checkpoints and models until `fails` is set; then it is full, as the system says it and as safetensors does."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.fails = False
         self.failures = 0
-        original = safetensors.torch.save_file
+        save_original, write_original = safetensors.torch.save_file, os.write
 
         def save(tensors: dict[str, torch.Tensor], path: Path) -> None:
             if self.fails:
                 self.failures += 1
                 path.write_bytes(b"half")
                 raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
-            original(tensors, path)
+            save_original(tensors, path)
+
+        def write(descriptor: int, piece: memoryview) -> int:
+            if self.fails:
+                self.failures += 1
+                write_original(descriptor, piece[:1])
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return write_original(descriptor, piece)
 
         monkeypatch.setattr(tensor_file, "save_file", save)
+        monkeypatch.setattr(os, "write", write)
 
 
 @pytest.fixture(name="disk")
@@ -50,6 +58,7 @@ def _disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 
 def _between(disk: Disk, first: int, last: int, then: Callable[[StepRecord], None] = lambda _: None) -> Callable[[StepRecord], None]:
     def look(record: StepRecord) -> None:
+        wait_for_checkpoint()
         disk.fails = first <= record.step < last
         then(record)
 
@@ -86,10 +95,10 @@ def test_periodic_checkpoints_that_fail_cost_nothing_but_themselves(disk: Disk, 
     assert sink.failures == disk.failures > 1
     (notice,) = sink.other_notices
     assert notice.reason == "CheckpointFailed"
-    assert "tensors.safetensors: the disk is full; free space or enlarge the volume" in notice.message
+    assert "checkpoints/files/.writing: the disk is full; free space or enlarge the volume" in notice.message
     assert notice.message.endswith("The search continues and tries again every 40 s")
     assert not any(30 <= info.step < 75 for info in sink.checkpoints)
-    assert not (tmp_path / "full" / "checkpoints" / ".writing").exists()
+    assert not list((tmp_path / "full" / "checkpoints").rglob(".writing"))
 
 
 def test_killed_on_a_full_disk_the_last_whole_checkpoint_serves(disk: Disk, tmp_path: Path) -> None:
@@ -155,6 +164,7 @@ def test_other_defects_of_the_volume_are_said_in_words(number: int, words: str, 
 
     def break_it(record: StepRecord) -> None:
         nonlocal is_broken
+        wait_for_checkpoint()
         is_broken = 30 <= record.step < 75
 
     monkeypatch.setattr(os, "fsync", sync)

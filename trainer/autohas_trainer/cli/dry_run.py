@@ -119,7 +119,10 @@ def _print_memory(search_task: SearchTask, largest: Configuration, console: Cons
     if most is not plan:
         _print_line(console, f"  and at most {_mebibytes(most.peak)} MiB, if every candidate has the largest network")
     checkpoints = search_task.spec.checkpoint.keep_last
-    _print_line(console, f"  a checkpoint takes at most {_mebibytes(most.checkpoint)} MiB on disk, where {checkpoints} are kept")
+    _print_line(
+        console,
+        f"  a checkpoint takes at most {_mebibytes(most.checkpoint)} MiB on disk, where {checkpoints} are kept; each writes what changed",
+    )
     _print_line(console, "  counted from shapes, with what autograd keeps of a batch; data, workspaces and the process itself come on top")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from autohas_trainer.engine.checkpointing.staging import Part
 from autohas_trainer.engine.training.training import Training
 
 __all__ = ["LiveTrainings"]
@@ -48,13 +49,13 @@ class LiveTrainings(dict[str, Training]):
         """Whether the next step of a training is one that it did before it was rewound."""
         return self[name].num_steps_done < self._paid_steps.get(name, 0)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Every tensor of the networks that exist, by place of the training and name."""
-        return {
-            f"training/{place}/{name}": tensor
+    def parts(self) -> dict[str, Part]:
+        """Every network that exists, by the place of its training."""
+        parts = {
+            f"training/{place}": Part(tensors=training.tensors(), revision=training.revision)
             for place, training in enumerate(self.values())
-            for name, tensor in training.tensors().items()
         }
+        return {name: part for name, part in parts.items() if part.tensors}
 
     def state_dict(self) -> list[dict[str, Any]]:
         """Everything that is no tensor, as JSON."""
@@ -66,7 +67,7 @@ class LiveTrainings(dict[str, Training]):
         tensors: Mapping[str, Tensor],
         restore: Callable[[Mapping[str, Any], dict[str, Tensor]], Training],
     ) -> None:
-        """Continue from `state_dict` and `tensors`; `restore` makes a training of its part of both."""
+        """Continue from `state_dict` and the tensors of `parts`; `restore` makes a training of its part of both."""
         self.clear()
         self._paid_steps = {str(saved["name"]): int(saved["paidSteps"]) for saved in state if saved["paidSteps"]}
         for place, saved in enumerate(state):

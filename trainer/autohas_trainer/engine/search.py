@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.budget_notices import predict_default, report_longer, report_unspent, warn_at_start
 from autohas_trainer.engine.candidate_faults import device_faults, explain_default_failure, fault_key, leaving_out_at_next_start
 from autohas_trainer.engine.checkpointing.checkpoint import Checkpoint, CheckpointStore
+from autohas_trainer.engine.checkpointing.checkpointer import Checkpointer, Snapshot
 from autohas_trainer.engine.checkpointing.history_size import history_bytes, history_loss
 from autohas_trainer.engine.checkpointing.origin import Origin
 from autohas_trainer.engine.checkpointing.space_file import keep_space
@@ -35,13 +36,10 @@ from autohas_trainer.engine.outcome import build_outcome
 from autohas_trainer.engine.search_state import SearchState
 from autohas_trainer.engine.stages import EvaluateStage, SearchStage, build_stages
 from autohas_trainer.engine.training.compute import apply_compute
-from autohas_trainer.engine.training.own_training import begin_training, try_own_training
+from autohas_trainer.engine.training.own_training import BuildTraining, begin_training, try_own_training
 from autohas_trainer.engine.training.search_task import SearchTask, reading_text
-from autohas_trainer.engine.training.training import BuildTraining
-from autohas_trainer.errors import CandidateError, CheckpointError, DeviceError, Interrupted, storage_sentence
+from autohas_trainer.errors import CandidateError, CheckpointError, DeviceError, Interrupted
 from autohas_trainer.events import (
-    CheckpointFailed,
-    CheckpointWritten,
     Identity,
     Outcome,
     RunInfo,
@@ -149,13 +147,13 @@ def _run_stages(  # noqa: PLR0913 - what a search consists of
     info = _run_info(job, state, early_stopping, checkpoint, origin)
     sink.emit(SearchStarted(info=replace(info, space_digest=space_digest)))
     _report_resume(state, checkpoint, damage, origin)
-    checkpointer = Checkpointer(
-        job=job, store=store, origin=origin, state=state, stages=stages, early_stopping=early_stopping, sink=sink, clock=clocks.monotonic
-    )
-    with closing(search_task.splits), leaving_out_at_next_start(*place):
+    running = _Running(state=state, stages=stages, early_stopping=early_stopping, origin=origin, sink=sink)
+    period = job.search.spec.checkpoint.period_seconds
+    checkpointer = Checkpointer(store, running.take, state.ledger, sink, state.notify, period_seconds=period, clock=clocks.monotonic)
+    with closing(search_task.splits), checkpointer, leaving_out_at_next_start(*place):
         if checkpoint is None:
-            _begin(checkpointer, clocks)
-        _work_through(stages, position, checkpointer, early_stopping, stop, until=until)
+            _begin(running, checkpointer, clocks)
+        _work_through(running, position, checkpointer, stop, until=until)
     return state, stages, early_stopping
 
 
@@ -168,16 +166,15 @@ def _load(job: Job, sink: Sink) -> SearchTask:
     return search_task
 
 
-def _begin(checkpointer: Checkpointer, clocks: Clocks) -> None:
+def _begin(running: _Running, checkpointer: Checkpointer, clocks: Clocks) -> None:
     """Before step 0: say what became of the data and what the file warns of, learn the costs, write the first checkpoint."""
-    state = checkpointer.state
+    state, stages = running.state, running.stages
     if notes := state.search_task.splits.notes:
         state.notify(NoticeReason.DATA_CONVERTED, "; ".join(notes))
     try_own_training(state.search_task)
     _learn_costs(state, clocks)
     refuse_without_room(state.search_task)
     warn_at_start(state)
-    stages = checkpointer.stages
     stages[0].begin()
     planned = {stage.name: stage.num_steps for stage in stages}
     if planned != state.ledger.stages:  # the first stage knows the prices of its candidates only now
@@ -185,105 +182,70 @@ def _begin(checkpointer: Checkpointer, clocks: Clocks) -> None:
     checkpointer.save(0)
 
 
-def _work_through(  # noqa: PLR0913 - as above
-    stages: tuple[SearchStage, ...],
-    position: int,
-    checkpointer: Checkpointer,
-    early_stopping: EarlyStopping,
-    stop: StopRequest,
-    *,
-    until: Stage | None,
-) -> None:
+def _work_through(running: _Running, position: int, checkpointer: Checkpointer, stop: StopRequest, *, until: Stage | None) -> None:
     """Let one stage after another work, from the one at `position` on and before `until`; an early end may pass over some.
 
     Raises:
         Interrupted: `stop` was requested; a checkpoint is written.
     """
-    index, ledger = position, checkpointer.state.ledger
+    index, stages, ledger = position, running.stages, running.state.ledger
     while True:
-        _work(stages[index], checkpointer, early_stopping, stop, index)
+        _work(running, index, checkpointer, stop)
         if index + 1 == len(stages):
             break
-        following = len(stages) - 1 if early_stopping.goes_to_evaluate else index + 1
+        following = len(stages) - 1 if running.early_stopping.goes_to_evaluate else index + 1
         for ended in stages[index:following]:
             ledger.close(ended.name)
         index = following
         if stages[index].name is until:
             return
         stages[index].begin()
-        checkpointer.state.lay_out(stages[index].name, {stage.name: stage.num_steps for stage in stages[index:]})
+        running.state.lay_out(stages[index].name, {stage.name: stage.num_steps for stage in stages[index:]})
         checkpointer.try_to_save(index)
     ledger.close(stages[-1].name)
 
 
-def _work(stage: SearchStage, checkpointer: Checkpointer, early_stopping: EarlyStopping, stop: StopRequest, index: int) -> None:
+def _work(running: _Running, index: int, checkpointer: Checkpointer, stop: StopRequest) -> None:
     """Let a stage work to its end or to an early one, with a checkpoint now and then.
 
     Raises:
         Interrupted: `stop` was requested; a checkpoint is written.
     """
+    stage, early_stopping = running.stages[index], running.early_stopping
     while not early_stopping.leaves(stage.name):
         has_more = stage.advance()
         early_stopping.look(stage.name)
-        report_longer(checkpointer.state)
+        report_longer(running.state)
         if not has_more:
             return
+        is_in_flight = checkpointer.look(index)
         if stop.is_requested:
-            checkpointer.save(index)
-            step = checkpointer.state.ledger.step
+            if is_in_flight:
+                checkpointer.wait_until_saved()
+            else:
+                checkpointer.save(index)
+            step = running.state.ledger.step
             raise Interrupted(f"stopped on request in stage {stage.name} at step {step}; a checkpoint is written")
-        if checkpointer.is_due():
-            checkpointer.try_to_save(index)
 
 
-@dataclass(kw_only=True)
-class Checkpointer:
-    """Writes checkpoints: on demand, and when the period is over."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Running:
+    """A search at work."""
 
-    job: Job
-    store: CheckpointStore
-    origin: Origin
     state: SearchState
     stages: tuple[SearchStage, ...]
     early_stopping: EarlyStopping
+    origin: Origin
     sink: Sink
-    clock: Callable[[], float]
-    last: float = field(init=False)
-    """When the newest checkpoint was written, or this process began: by the clock."""
 
-    is_failing: bool = False
-    """Whether the newest try failed: a person hears of the first of several."""
-
-    def __post_init__(self) -> None:
-        self.last = self.clock()
-
-    def is_due(self) -> bool:
-        """Whether the period since the last checkpoint is over."""
-        return self.clock() - self.last >= self.job.search.spec.checkpoint.period_seconds
-
-    def try_to_save(self, index: int) -> None:
-        """As `save`; a disk that does not take it costs this checkpoint, not the search: the next period tries again."""
-        try:
-            self.save(index)
-        except OSError as error:
-            self.last = self.clock()
-            self.sink.emit(CheckpointFailed())
-            if not self.is_failing:
-                self.is_failing = True
-                cause = storage_sentence(error) or f"{error.filename or 'a file'}: {error.strerror or error}"
-                period = self.job.search.spec.checkpoint.period_seconds
-                text = f"no checkpoint at step {self.state.ledger.step}: {cause}. The search continues and tries again every {period} s"
-                self.state.notify(NoticeReason.CHECKPOINT_FAILED, text)
-
-    def save(self, index: int) -> None:
-        """Checkpoint before the next step of stage `index`.
+    def take(self, index: int) -> Snapshot:
+        """What a checkpoint before the next step of stage `index` holds.
 
         Raises:
-            OSError: the disk is full, read-only or gone; the checkpoints before are whole.
+            OSError: the history cannot be made durable.
         """
         self.state.ledger.book_time(self.stages[index].name)
         self.state.ledger.usage.observe_memory(self.stages[index].name)
-        begun = self.clock()
         state = {
             "threads": torch.get_num_threads(),
             "stage": index,
@@ -292,9 +254,7 @@ class Checkpointer:
             "search": self.state.state_dict(),
             "historyBytes": self.sink.flush(),
         }
-        info, size = self.store.save(self.state.ledger.step, state, self.state.tensors(), self.origin.begun.to_json())
-        self.last, self.is_failing = self.clock(), False
-        self.sink.emit(CheckpointWritten(info=info, seconds=self.last - begun, size_bytes=size))
+        return Snapshot(state=state, parts=self.state.parts(), origin=self.origin.begun.to_json())
 
 
 def _store(job: Job, clocks: Clocks) -> CheckpointStore:

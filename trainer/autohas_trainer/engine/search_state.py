@@ -21,15 +21,16 @@ from autohas_trainer.algorithms import Algorithm, build_algorithm
 from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.accounting.spending import Prices
 from autohas_trainer.engine.candidate_faults import explain_default_divergence, explain_default_failure, fault_key
+from autohas_trainer.engine.checkpointing.staging import Part
 from autohas_trainer.engine.live_trainings import LiveTrainings, select
 from autohas_trainer.engine.training.comparison import Comparison
 from autohas_trainer.engine.training.final_scores import compute_test_scores
 from autohas_trainer.engine.training.guard import SupernetGuards
-from autohas_trainer.engine.training.own_training import begin_training
+from autohas_trainer.engine.training.own_training import BuildTraining, begin_training
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.shared_supernet import SharedSupernet
 from autohas_trainer.engine.training.supernet_share import SupernetShare
-from autohas_trainer.engine.training.training import BuildTraining, Training
+from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import CandidateError, DeviceError
 from autohas_trainer.events import (
     DEFAULT,
@@ -339,11 +340,14 @@ class SearchState:
             )
         )
 
+    def parts(self) -> dict[str, Part]:
+        """Every tensor that changes, by what it belongs to: supernet, guards, each training."""
+        shared = {"supernet": Part(tensors=self._shared.tensors()), "guards": Part(tensors=self.guards.tensors())}
+        return {name: part for name, part in shared.items() if part.tensors} | self.trainings.parts()
+
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that changes, by name."""
-        named = {f"supernet/{name}": tensor for name, tensor in self._shared.tensors().items()}
-        named |= {f"guards/{name}": tensor for name, tensor in self.guards.tensors().items()}
-        return named | self.trainings.tensors()
+        return {f"{part}/{name}": tensor for part, held in self.parts().items() for name, tensor in held.tensors.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes and is no tensor, as JSON."""

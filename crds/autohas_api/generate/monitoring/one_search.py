@@ -213,7 +213,7 @@ _MACHINE: Final = Row(
         ),
         Panel(
             title="Step duration",
-            description="Duration of one step, without comparisons and checkpoints.",
+            description="Duration of one step, without comparisons.",
             queries=tuple(
                 Query(
                     expr=f"histogram_quantile({q}, sum by (le) "
@@ -242,13 +242,13 @@ _MACHINE: Final = Row(
         ),
         Panel(
             title="Checkpoint duration",
-            description="Time to write the newest checkpoint, during which the training waits.",
+            description="Time to write the newest checkpoint. The training continues meanwhile, except at the end of a stage.",
             queries=(Query(expr=_newest("autohas_trainer_checkpoint_duration_seconds"), legend="duration"),),
             unit="s",
         ),
         Panel(
             title="Checkpoint size",
-            description="Bytes of the newest checkpoint.",
+            description="Bytes of the newest checkpoint, with the files that it shares with others.",
             queries=(Query(expr=_newest("autohas_trainer_checkpoint_size_bytes"), legend="size"),),
             unit="bytes",
         ),

@@ -1,20 +1,24 @@
 """Checkpoints: written whole or not at all, checked by digest, never unpickled.
 
-    checkpoints/000000001200/   tensors.safetensors, state.json, manifest.json (sizes and SHA-256 of the other two)
+    checkpoints/000000001200/manifest.json    the files of this checkpoint by SHA-256 and size: state (JSON), and tensors by part
+    checkpoints/files/<SHA-256>               their content; safetensors where it is tensors
 
-A checkpoint is written to a temporary folder, fsynced and renamed; older ones are removed only after that. A torn or foreign one is
-reported and the one before it used; a disk that does not answer is no damage. Knows nothing of what it stores.
+Each training is a part with a file of its own. One that did not change since the checkpoint before is named again, not written again.
+The order of a save: (1) new files, each fsynced and renamed, then their folder; (2) the manifest, fsynced in a folder that is renamed, then
+the folder around it; (3) manifests that are too old are removed, and that is made durable; (4) files that no manifest names are removed.
+Whatever ends the process in between, every manifest on disk has all of its files. A torn or foreign checkpoint is reported and the one
+before it used; a disk that does not answer is no damage. Knows nothing of what it stores.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import shutil
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,19 +28,18 @@ from safetensors.torch import load_file
 
 from autohas_api.base.digest import canonical, sha256
 from autohas_api.wire.messages import CheckpointInfo
-from autohas_trainer.atomic_file import fsync, move_durably, name_os_errors
-from autohas_trainer.engine.checkpointing.start_counter import WRITING
-from autohas_trainer.engine.checkpointing.tensor_file import write_tensors
+from autohas_trainer.atomic_file import fsync, move_durably, name_os_errors, write_durably
+from autohas_trainer.engine.checkpointing.content_files import CHUNK, Content, ContentFiles
+from autohas_trainer.engine.checkpointing.staging import Part, StagedPart, stage
+from autohas_trainer.engine.checkpointing.start_counter import FILES, WRITING
 from autohas_trainer.errors import CheckpointError
 
-__all__ = ["Checkpoint", "CheckpointStore"]
+__all__ = ["Checkpoint", "CheckpointStore", "Draft", "Saved"]
 
-FORMAT: Final = 6
+FORMAT: Final = 7
 """Bumped whenever a checkpoint of an earlier version would be read wrongly; `newest` refuses every other one."""
-_TENSORS, _STATE, _MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
+_MANIFEST: Final = "manifest.json"
 _DAMAGED: Final = ".damaged-"
-_RETIRED: Final = ".retired-"
-"""Before the name of a checkpoint that one of the same step is about to replace."""
 _MISSING: Final = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 """Errors that say what a folder holds; any other OSError says that the disk did not answer."""
 
@@ -47,9 +50,43 @@ class Checkpoint:
 
     info: CheckpointInfo
     origin: dict[str, Any]
-    """What the search was begun with, as `save` was given it."""
+    """What the search was begun with, as `draft` was given it."""
     state: dict[str, Any]
     tensors: dict[str, torch.Tensor]
+    """By name, after the name of their part and a slash."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A checkpoint to be written. State and origin do not change any more; the tensors do not where they are staged."""
+
+    step: int
+    time: float
+    state: bytes
+    origin: Mapping[str, Any]
+    unchanged: Mapping[str, Content]
+    """Parts that a file has already."""
+    changed: Mapping[str, Part]
+    staged: dict[str, StagedPart] | None = None
+    """Copies of `changed`, each dropped when it is written; None: each is copied when it is written."""
+
+    @property
+    def num_changed_bytes(self) -> int:
+        """Bytes of the parts that changed."""
+        return sum(part.num_bytes for part in self.changed.values())
+
+    def copied(self) -> Draft:
+        """The same with copies of its tensors: the training may change them from now on."""
+        return replace(self, staged=stage(self.changed))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """A checkpoint that is durable; `seconds` is the time that it took to write, `size` the bytes of its files."""
+
+    info: CheckpointInfo
+    size: int
+    seconds: float
 
 
 class _OtherFormatError(CheckpointError):
@@ -57,7 +94,7 @@ class _OtherFormatError(CheckpointError):
 
 
 class CheckpointStore:
-    """The checkpoints of one search in one folder."""
+    """The checkpoints of one search in one folder. One thread at a time, any thread."""
 
     def __init__(self, folder: Path, *, search_digest: str, keep_last: int, clock: Callable[[], float]) -> None:
         """Nothing is read or written yet.
@@ -69,54 +106,112 @@ class CheckpointStore:
             clock: Returns seconds since the epoch.
         """
         self._folder = folder
+        self._files = ContentFiles(folder / FILES)
         self._search_digest = search_digest
         self._keep_last = keep_last
         self._clock = clock
+        self._by_revision: dict[int, Content] = {}
+        """Files of the parts of the newest checkpoint that this process wrote."""
 
-    def save(
-        self, step: int, state: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], origin: Mapping[str, Any]
-    ) -> tuple[CheckpointInfo, int]:
-        """Write a checkpoint durably; returns it and its size in bytes. `origin` goes into the manifest: what the search was begun with.
+    def draft(self, step: int, state: Mapping[str, Any], parts: Mapping[str, Part], origin: Mapping[str, Any]) -> Draft:
+        """Take what a checkpoint holds at this moment; nothing is written. `origin`: what the search was begun with."""
+        unchanged = {
+            name: content
+            for name, part in parts.items()
+            if part.revision is not None and (content := self._by_revision.get(part.revision)) is not None and self._files.has(content)
+        }
+        changed = {name: part for name, part in parts.items() if name not in unchanged}
+        text = canonical(dict(state)).encode()
+        return Draft(step=step, time=self._clock(), state=text, origin=dict(origin), unchanged=unchanged, changed=changed)
+
+    def write(self, draft: Draft, check: Callable[[], None] = lambda: None) -> Saved:
+        """Write a checkpoint durably. `check` is called now and then, and may raise.
 
         Raises:
             OSError: the disk is full, read-only or gone; the checkpoints before are untouched.
         """
+        begun = time.perf_counter()
+        try:
+            with name_os_errors(self._folder):
+                return self._write(draft, check, begun)
+        except Exception:  # half-written files take room on a full disk
+            shutil.rmtree(self._folder / WRITING, ignore_errors=True)
+            self._remove_unnamed()
+            raise
+
+    def _write(self, draft: Draft, check: Callable[[], None], begun: float) -> Saved:
         if not self._folder.is_dir():
             self._folder.mkdir(parents=True)
             fsync(self._folder.parent)
-        self._settle_replacements()
-        temporary = self._folder / WRITING
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-        try:
-            return self._write(temporary, step, state, tensors, origin)
-        except OSError:
-            shutil.rmtree(temporary, ignore_errors=True)  # a half-written checkpoint takes room on a full disk
-            with suppress(OSError):
-                self._settle_replacements()
-            raise
-
-    def _write(
-        self, temporary: Path, step: int, state: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], origin: Mapping[str, Any]
-    ) -> tuple[CheckpointInfo, int]:
-        write_tensors(tensors, temporary / _TENSORS)
-        _write_text(temporary / _STATE, canonical(dict(state)))
-        now = self._clock()
-        files = {name: _fingerprint(temporary / name) for name in (_TENSORS, _STATE)}
+        parts = dict(draft.unchanged)
+        for name in draft.changed:
+            parts[name] = self._files.put(_staged_part(draft, name).chunks(CHUNK), check)
+        state = self._files.put([memoryview(draft.state)], check)
+        self._files.sync()
         manifest = {
             "format": FORMAT,
-            "step": step,
-            "time": now,
+            "step": draft.step,
+            "time": draft.time,
             "searchDigest": self._search_digest,
-            "origin": dict(origin),
-            "files": files,
+            "origin": draft.origin,
+            "state": state.to_json(),
+            "parts": {name: content.to_json() for name, content in parts.items()},
         }
-        _write_text(temporary / _MANIFEST, canonical(manifest))
-        for name in (_TENSORS, _STATE, _MANIFEST):
-            fsync(temporary / name)
-        self._publish(temporary, step)
-        size = sum(int(entry["size"]) for entry in files.values())
-        return CheckpointInfo(step=step, time=now, digest=sha256(manifest)), size
+        self._publish(draft.step, canonical(manifest).encode())
+        revisions = {name: part.revision for name, part in draft.changed.items() if part.revision is not None}
+        known = {revision: content for revision, content in self._by_revision.items() if content in draft.unchanged.values()}
+        self._by_revision = known | {revision: parts[name] for name, revision in revisions.items()}
+        self._prune()
+        return Saved(
+            info=CheckpointInfo(step=draft.step, time=draft.time, digest=sha256(manifest)),
+            size=state.size + sum(content.size for content in parts.values()),
+            seconds=time.perf_counter() - begun,
+        )
+
+    def _publish(self, step: int, manifest: bytes) -> None:
+        """Give the manifest its name. One of the same step is replaced: it may be of another stage."""
+        temporary, final = self._folder / WRITING, self._folder / f"{step:012d}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        write_durably(temporary / _MANIFEST, [memoryview(manifest)])
+        if final.is_dir():
+            move_durably(temporary / _MANIFEST, final / _MANIFEST)
+            temporary.rmdir()
+        else:
+            move_durably(temporary, final)
+
+    def _prune(self) -> None:
+        """Remove checkpoints that are too old, then the files that none names; what cannot be removed stays."""
+        old = self._list_written()[: -self._keep_last]
+        for folder in old:
+            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            if old:
+                fsync(self._folder)
+            self._remove_unnamed()
+
+    def _remove_unnamed(self) -> None:
+        """Remove the files that no manifest names, unless a manifest cannot be read."""
+        with suppress(OSError, ValueError):
+            self._files.remove_unnamed(self._list_named())
+
+    def _list_named(self) -> set[str]:
+        """SHA-256 of the files of all checkpoints, also of damaged ones.
+
+        Raises:
+            OSError, ValueError: a manifest cannot be read: nobody knows what it names.
+        """
+        damaged, named = [*self._folder.glob(f"{_DAMAGED}*")], set()
+        for folder in [*self._list_written(), *damaged]:
+            try:
+                manifest = json.loads((folder / _MANIFEST).read_bytes())
+                named |= {content.sha256 for content in _list_contents(manifest)}
+            except _MISSING:
+                continue
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                if folder not in damaged:
+                    raise ValueError(f"{folder / _MANIFEST}: {error}") from error
+        return named
 
     def newest(self, on_damaged: Callable[[str], None]) -> Checkpoint | None:
         """The newest checkpoint that is whole and of this search; None when none was ever written.
@@ -129,7 +224,6 @@ class CheckpointStore:
                 read has the format of another version: an older one instead of it would hide a loss too.
             OSError: none can be used, and of one of them it is unknown: the disk did not answer.
         """
-        self._settle_replacements()
         folders, damage = self._list_written(), []
         unanswered: OSError | None = None
         for folder in reversed(folders):
@@ -169,28 +263,6 @@ class CheckpointStore:
             return []
         return sorted(path for path in self._folder.iterdir() if path.is_dir() and path.name.isdigit())
 
-    def _settle_replacements(self) -> None:
-        """End what a kill between two renames of `_publish` left: the replaced checkpoint goes, or comes back when nothing replaced it."""
-        if not self._folder.is_dir():
-            return
-        for retired in [path for path in self._folder.iterdir() if path.name.startswith(_RETIRED)]:
-            final = self._folder / retired.name.removeprefix(_RETIRED)
-            if final.exists():
-                shutil.rmtree(retired, ignore_errors=True)
-            else:
-                retired.rename(final)
-                fsync(self._folder)
-
-    def _publish(self, temporary: Path, step: int) -> None:
-        """Rename into place, then remove what is too old. A checkpoint of the same step is replaced: it may be of another stage."""
-        final = self._folder / f"{step:012d}"
-        if final.exists():
-            final.rename(self._folder / f"{_RETIRED}{final.name}")
-        move_durably(temporary, final)
-        self._settle_replacements()
-        for old in self._list_written()[: -self._keep_last]:
-            shutil.rmtree(old, ignore_errors=True)
-
     def _read(self, folder: Path) -> Checkpoint:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         if manifest["format"] != FORMAT:
@@ -204,21 +276,22 @@ class CheckpointStore:
         if manifest["searchDigest"] != self._search_digest:
             message = "it belongs to another search (task, objective, space, algorithm, budget or training differ)"
             raise CheckpointError(message)
-        for name, expected in manifest["files"].items():
-            if _fingerprint(folder / name) != expected:
-                message = f"{name} is torn (size or SHA-256 differs from the manifest)"
-                raise CheckpointError(message)
+        paths = {content: self._files.verify(content) for content in _list_contents(manifest)}
+        tensors = {
+            f"{name}/{tensor}": value
+            for name, record in manifest["parts"].items()
+            for tensor, value in load_file(paths[Content.from_json(record)]).items()
+        }
         info = CheckpointInfo(step=manifest["step"], time=manifest["time"], digest=sha256(manifest))
-        state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
-        return Checkpoint(info=info, origin=manifest["origin"], state=state, tensors=load_file(folder / _TENSORS))
+        state = json.loads(paths[Content.from_json(manifest["state"])].read_text(encoding="utf-8"))
+        return Checkpoint(info=info, origin=manifest["origin"], state=state, tensors=tensors)
 
 
-def _fingerprint(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"size": path.stat().st_size, "sha256": digest}
+def _staged_part(draft: Draft, name: str) -> StagedPart:
+    """The copy of a part that changed; made now, and alone in memory, unless all were copied before."""
+    return draft.staged.pop(name) if draft.staged is not None else stage({name: draft.changed[name]})[name]
 
 
-def _write_text(path: Path, text: str) -> None:
-    with name_os_errors(path):
-        path.write_text(text, encoding="utf-8")
+def _list_contents(manifest: Mapping[str, Any]) -> Iterable[Content]:
+    """Every file that a manifest names."""
+    return [Content.from_json(record) for record in (manifest["state"], *manifest["parts"].values())]

@@ -11,13 +11,16 @@ from typing import Final
 
 from autohas_trainer.atomic_file import write_atomically
 
-__all__ = ["CHECKPOINTS", "WRITING", "count_start", "has_begun"]
+__all__ = ["CHECKPOINTS", "FILES", "WRITING", "count_start", "has_begun"]
 
 CHECKPOINTS: Final = "checkpoints"
 """The folder of checkpoints in the working folder."""
 
 WRITING: Final = ".writing"
 """Name of a checkpoint while it is written; a kill leaves it behind."""
+
+FILES: Final = "files"
+"""The folder of what checkpoints name; a kill in the first one leaves files that none names."""
 
 
 def has_begun(workdir: Path) -> bool:
@@ -27,7 +30,7 @@ def has_begun(workdir: Path) -> bool:
         OSError: the folder cannot be read.
     """
     folder = workdir / CHECKPOINTS
-    return folder.is_dir() and any(path.name != WRITING for path in folder.iterdir())
+    return folder.is_dir() and any(path.name not in (FILES, WRITING) for path in folder.iterdir())
 
 
 def count_start(workdir: Path) -> int:

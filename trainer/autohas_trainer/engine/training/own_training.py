@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import torch
 from pydantic.alias_generators import to_camel
@@ -24,15 +24,22 @@ from autohas_trainer.engine.training.own_values import RecordedValues, find_unre
 from autohas_trainer.engine.training.rule import rule_of
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.state_tree import copy_saved, join_tree, split_tree
-from autohas_trainer.engine.training.training import Training, network_key
+from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import CandidateError, ConfigurationError, DeviceError
 from autohas_trainer.optim import standalone_optimizer
 from autohas_trainer.tasks import Floats
 from autohas_trainer.templates import Batch, OwnNetworks, OwnOptimizer
 
-__all__ = ["OwnTraining", "WatchedTraining", "begin_training", "try_own_training"]
+__all__ = ["BuildTraining", "OwnTraining", "WatchedTraining", "begin_training", "try_own_training"]
 
 _OPTIMIZER_METHODS: Final = ("zero_grad", "step", "state_dict", "load_state_dict")
+
+
+class BuildTraining(Protocol):
+    """What begins the trainings of a search: `Training` itself, or a subclass that knows what its comparisons are without its steps."""
+
+    def __call__(self, search_task: SearchTask, configuration: Configuration, repeat: int = 0, *, fault: str | None = None) -> Training:
+        """Begin one at step 0, see `Training.__init__`."""
 
 
 def begin_training(search_task: SearchTask, configuration: Configuration, repeat: int = 0, *, fault: str | None = None) -> Training:
@@ -79,7 +86,7 @@ class OwnTraining(Training):
         self._networks = search_task.template
         self.recipe = replace(self.recipe, ema=0.0, dropout=0.0, mixup=0.0)  # own code has them as values
         self._values = dict(search_task.custom.values(self.configuration))
-        key = network_key(search_task.seed, self.repeat)
+        key = self._key
         self._code = self._networks.create(key)
         module = self._place(self._networks.build_with(self._code, self._given(), key))
         make = getattr(self._code, "optimizer", None)

@@ -11,7 +11,8 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from itertools import count
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,9 @@ from autohas_trainer.space.objective import normalise_quality
 from autohas_trainer.tasks import Measurement
 from autohas_trainer.templates import arm_layers, dropout_layers, export_leaves, tied_names, use_batch_statistics
 
-__all__ = ["BuildTraining", "Training", "network_key"]
+__all__ = ["Training"]
+
+_REVISIONS: Final = count(1)
 
 
 class Training:
@@ -77,9 +80,13 @@ class Training:
 
     def _build(self) -> None:
         search_task = self._search_task
-        key = network_key(search_task.seed, self.repeat)
-        module = self._place(search_task.template.build(search_task.built_from(self.configuration), key))
+        module = self._place(search_task.template.build(search_task.built_from(self.configuration), self._key))
         self._hold(module, standalone_optimizer(module, rule_of(self.recipe, self.recipe.learning_rate)))
+
+    @property
+    def _key(self) -> Key:
+        """The stream of the first weights."""
+        return (self._search_task.seed, "network", *([self.repeat] if self.repeat else []))
 
     def _place(self, module: nn.Module) -> nn.Module:
         """Put a network where the search runs, in the layout of spec.trainer.compute."""
@@ -94,13 +101,14 @@ class Training:
 
     def rest(self) -> None:
         """Free the gradients, which the next step computes again, and after the last step the optimizer's state."""
+        self._revision = next(_REVISIONS)
         if self._optimizer is not None:
             self._optimizer.zero_grad(set_to_none=True)
             if self.is_finished:
                 self._optimizer.state.clear()
 
     def _hold(self, module: nn.Module, optimizer: torch.optim.Optimizer | None) -> None:
-        self._module, self._optimizer = module, optimizer
+        self._module, self._optimizer, self._revision = module, optimizer, next(_REVISIONS)
         self._parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}  # frozen weights stay as they are
         self._network = CompiledNetwork(module, self._search_task.spec.trainer.compile_mode)
         self._dropouts, self._is_training = dropout_layers(module), False
@@ -116,6 +124,7 @@ class Training:
 
     def _part(self, doing: str, *, is_custom: bool | None = None) -> AbstractContextManager[None]:
         """Attribute a failure of the block to this training; `is_custom`: whether custom code runs there (default: if any exists)."""
+        self._revision = next(_REVISIONS)  # whatever computes with the network passes here
         owned = self._search_task.custom.is_custom if is_custom is None else is_custom
         return candidate_part(doing, culprit=fault_key(self.configuration, self.repeat), is_custom=owned)
 
@@ -123,6 +132,11 @@ class Training:
     def compile_fault(self) -> str | None:
         """Why the network is not compiled although the spec asks for it; None where it is, or need not be."""
         return self._network.fault
+
+    @property
+    def revision(self) -> int | None:
+        """While it is equal, so are the tensors; no two trainings of a process share one. None: custom code may change them at any time."""
+        return None if self._search_task.custom.is_custom else self._revision
 
     @property
     def is_finished(self) -> bool:
@@ -150,17 +164,14 @@ class Training:
             self.begin()
             with self._part(f"training step {self.num_steps_done}", is_custom=False):
                 self._step()
-                return self.read_loss() if self._is_read_now() else None
+                is_read = self.num_steps_done % LENGTH == 0 or self.num_steps_done in self._reads_at  # a resume reads at the same steps
+                return self.read_loss() if is_read else None
         except DeviceError:
             raise
         except CandidateError:
             if self.num_steps_done and math.isnan(self.read_loss()):
                 return math.nan  # it had diverged before: that is why it raised
             raise
-
-    def _is_read_now(self) -> bool:
-        """Whether the losses are read after the step that was taken: a function of its number, so that a resume reads at the same steps."""
-        return self.num_steps_done % LENGTH == 0 or self.num_steps_done in self._reads_at
 
     def read_loss(self) -> float:
         """Wait for the device and return the latest step's loss; NaN if one since the last reading was not finite: the training ends."""
@@ -392,15 +403,3 @@ class Training:
         targets |= {f"average/{name}": tensor for name, tensor in self._average.tensors.items()} | {"losses": self._losses.losses}
         copy_saved(targets, tensors)
         load_optimizer(self._optimizer, self._parameters, tensors)
-
-
-class BuildTraining(Protocol):
-    """What begins the trainings of a search: `Training` itself, or a subclass that knows what its comparisons are without its steps."""
-
-    def __call__(self, search_task: SearchTask, configuration: Configuration, repeat: int = 0, *, fault: str | None = None) -> Training:
-        """Begin one at step 0, see `Training.__init__`."""
-
-
-def network_key(seed: int, repeat: int) -> Key:
-    """The stream of the first weights."""
-    return (seed, "network", repeat) if repeat else (seed, "network")

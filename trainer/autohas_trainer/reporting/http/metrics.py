@@ -129,7 +129,7 @@ def _steps(snapshot: Snapshot) -> Iterator[Metric]:
     bounds = [*(str(bound) for bound in STEP_SECONDS), "+Inf"]
     yield HistogramMetricFamily(
         "autohas_trainer_step_duration_seconds",
-        "Time from one step to the next, comparisons and checkpoints left out.",
+        "Time from one step to the next, comparisons left out.",
         buckets=list(zip(bounds, buckets, strict=True)),
         sum_value=snapshot.step_seconds,
     )

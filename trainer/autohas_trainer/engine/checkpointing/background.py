@@ -1,0 +1,67 @@
+"""One piece of work in a thread of its own, which leaves the processor to the training."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Final, Generic, TypeVar
+
+T = TypeVar("T")
+
+__all__ = ["THREAD_NAME", "Abandoned", "Background"]
+
+THREAD_NAME: Final = "checkpoint"
+_NICENESS: Final = 15
+"""Ours: where torch's threads use every core, the thread gets 3 % of one. A process that waits for it leaves it all of them."""
+
+
+class Abandoned(Exception):  # noqa: N818 - a request that was obeyed, not an error
+    """The work was given up on request."""
+
+
+class Background(Generic[T]):
+    """Work that has begun."""
+
+    def __init__(self, work: Callable[[Callable[[], None]], T]) -> None:
+        """Begin; `work` is given a function to call now and then, which raises `Abandoned` once the work is given up."""
+        self._outcome: Future[T] = Future()
+        self._work = work
+        self._is_abandoned = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        _yield_processor()
+        try:
+            self._outcome.set_result(self._work(self._check))
+        except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
+            self._outcome.set_exception(error)
+
+    def _check(self) -> None:
+        if self._is_abandoned.is_set():
+            raise Abandoned
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the work has ended, well or not."""
+        return self._outcome.done()
+
+    def result(self) -> T:
+        """Wait for the end; return what the work returned, or raise what it raised."""
+        self._thread.join()
+        return self._outcome.result()
+
+    def abandon(self) -> None:
+        """Give the work up: it ends at its next look."""
+        self._is_abandoned.set()
+
+
+def _yield_processor() -> None:
+    """Lower the priority of this thread; on Linux alone a thread has one of its own."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
