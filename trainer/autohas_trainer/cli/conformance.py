@@ -142,7 +142,9 @@ def _model_checks(spec: Spec) -> list[Check]:
     num_outputs = build_task(spec, splits, device).num_outputs
     inputs = splits.train_batch(0, min(8, splits.num_train), 0).inputs
     if model.template is not None:
-        template = build_template(model.template, splits.input_shape, num_outputs, is_tokens=not splits.has_real_inputs)
+        template = build_template(
+            model.template, splits.input_shape, num_outputs, is_tokens=not splits.has_real_inputs, words=splits.word_blocks
+        )
         return check_template(template, inputs, num_outputs)
     assert model.entrypoint is not None  # noqa: S101 - the contract's rule: exactly one of both
     template = build_custom(model.entrypoint, model.arguments, splits.input_shape, num_outputs, read_pretrained(model.pretrained))

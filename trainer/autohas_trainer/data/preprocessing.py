@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -18,10 +19,19 @@ from autohas_trainer.data.raw import Floats, RawData
 from autohas_trainer.data.targets import TargetKind
 from autohas_trainer.errors import DataError
 
-__all__ = ["PREPROCESSING_FILE", "preprocessing_record", "read_preprocessing"]
+__all__ = ["PREPROCESSING_FILE", "WordBlock", "preprocessing_record", "read_preprocessing", "word_blocks"]
 
 PREPROCESSING_FILE: Final = "preprocessing.json"
 _FORMAT: Final = 1
+
+
+class WordBlock(NamedTuple):
+    """Neighbouring inputs, one for each word of a column: 1 for the word of the example, else 0."""
+
+    start: int
+    size: int
+
+
 _KINDS: Final = {TargetKind.CLASS: "classes", TargetKind.TOKENS: "tokens", TargetKind.LABELS: "labels", TargetKind.SHARES: "shares"}
 
 
@@ -50,6 +60,18 @@ def preprocessing_record(
     elif raw.target_kind is TargetKind.NUMBERS:
         target |= {"kind": "numbers", "shape": list(raw.targets_N.shape[1:])}
     return {"format": _FORMAT, "data": dict(raw.preprocessing), "inputs": inputs, "target": target}
+
+
+def word_blocks(data: Mapping[str, Any]) -> tuple[WordBlock, ...]:
+    """Return where the words of each column of words lie among the inputs, by the section `data` of the record; () for no table."""
+    blocks, start = [], 0
+    for column in data.get("columns", ()):
+        is_words = column["type"] == "words"
+        size = len(column["words"]) if is_words else 1 + column["marksMissing"]
+        if is_words:
+            blocks.append(WordBlock(start, size))
+        start += size
+    return tuple(blocks)
 
 
 def read_preprocessing(folder: Path) -> dict[str, Any]:

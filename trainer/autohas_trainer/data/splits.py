@@ -20,7 +20,7 @@ from autohas_trainer.data.batches import RewardBatch, SelectionBatch, TestBatch,
 from autohas_trainer.data.examples import Draw, Examples, Resident, Rows, Source, Taken
 from autohas_trainer.data.examples.protocol import Moments, Values
 from autohas_trainer.data.moments import input_moments, target_moments
-from autohas_trainer.data.preprocessing import preprocessing_record
+from autohas_trainer.data.preprocessing import preprocessing_record, word_blocks
 from autohas_trainer.data.raw import Array, Floats, Ints, Place, RawData
 from autohas_trainer.data.split_indices import SplitIndices
 from autohas_trainer.errors import ConfigurationError, DataError, TrainerError
@@ -138,6 +138,7 @@ class Splits:
             ),
         )
         self.preprocessing = preprocessing_record(raw_data, moments, mean, deviation)
+        self.word_blocks = word_blocks(raw_data.preprocessing)
         self.has_real_inputs = self._examples.dtype.is_floating_point
         self.input_shape = self._examples.shape
         self.num_train, self.num_reward = len(indices.train), len(indices.reward)

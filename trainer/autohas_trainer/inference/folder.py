@@ -15,7 +15,7 @@ from autohas_api.space.decisions import Role, Space
 from autohas_api.spec.hyperparameters import KNOWN
 from autohas_api.spec.search import Search
 from autohas_trainer.config_yaml import read_config
-from autohas_trainer.data.preprocessing import PREPROCESSING_FILE, read_preprocessing
+from autohas_trainer.data.preprocessing import PREPROCESSING_FILE, read_preprocessing, word_blocks
 from autohas_trainer.errors import DataError
 from autohas_trainer.inference.trained_model import TrainedModel
 from autohas_trainer.provenance import digest_file
@@ -74,7 +74,7 @@ def _build_network(search: Search, space: Space, prepared: Mapping[str, Any]) ->
     shape, target, model = tuple(prepared["inputs"]["shape"]), prepared["target"], search.spec.task.model
     num_outputs = len(target["classes"]) if "classes" in target else target.get("shape", [1])[-1]
     if model.template is not None:
-        template = build_template(model.template, shape, num_outputs)
+        template = build_template(model.template, shape, num_outputs, words=word_blocks(prepared["data"]))
         return template.build(whole_path(template.decisions, path_of(space, space.default)), ("load",))
     with seeded_block("load"):  # own code draws from the global generators
         if (training := search.spec.task.training) is not None:

@@ -3,11 +3,12 @@
 A new one is a file here with a class and a row in `BUILDERS`, next to its file and row in `autohas_api.templates`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from autohas_api.templates.table import TEMPLATES
 from autohas_api.templates.template_spec import InputKind
+from autohas_trainer.data.preprocessing import WordBlock
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.templates._base import (
     Index,
@@ -100,8 +101,12 @@ BUILDERS: Final[dict[str, Callable[[Shape, int], Template]]] = {
 _SHAPES: Final[dict[InputKind, str]] = {InputKind.TABLES: "(D,)", InputKind.IMAGES: "(C, H, W)", InputKind.TOKENS: "(T,)"}
 
 
-def build_template(name: str, input_shape: tuple[int, ...], num_outputs: int, *, is_tokens: bool = False) -> Template:
+def build_template(
+    name: str, input_shape: tuple[int, ...], num_outputs: int, *, is_tokens: bool = False, words: Sequence[WordBlock] = ()
+) -> Template:
     """Return the template `name` for inputs of `input_shape` and `num_outputs` ≥ 1 outputs; tokens have one per word of the vocabulary.
+
+    `words` are the columns of words among the inputs of a table, which mlp may embed.
 
     Raises:
         ConfigurationError: There is no such template, or it cannot take these inputs.
@@ -121,7 +126,7 @@ def build_template(name: str, input_shape: tuple[int, ...], num_outputs: int, *,
             f" use {' or '.join(others) or 'task.model.entrypoint'}"
         )
         raise ConfigurationError(message)
-    return BUILDERS[name](input_shape, num_outputs)
+    return Mlp(input_shape, num_outputs, words) if name == Mlp.name else BUILDERS[name](input_shape, num_outputs)
 
 
 def _kind_of(input_shape: tuple[int, ...], *, is_tokens: bool) -> InputKind | None:

@@ -333,7 +333,9 @@ def _template(spec: Spec, splits: Splits, task: Task, own: Template | None) -> T
     model = spec.task.model
     if model.template is not None:
         check_real(splits, model.template)
-        template = build_template(model.template, splits.input_shape, task.num_outputs, is_tokens=not splits.has_real_inputs)
+        template = build_template(
+            model.template, splits.input_shape, task.num_outputs, is_tokens=not splits.has_real_inputs, words=splits.word_blocks
+        )
         check_outputs(splits, model.template, task)
         return template
     if (training := spec.task.training) is not None:
