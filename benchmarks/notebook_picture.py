@@ -20,7 +20,7 @@ import nbformat
 from benchmarks.report_picture import ROOT, photograph
 
 STYLE: Final = """
-body { font: 14px system-ui, sans-serif; margin: 16px 24px; } pre { margin: 2px 0; }
+body { font: 14px system-ui, sans-serif; margin: 16px 24px; } pre { margin: 2px 0; white-space: pre-wrap; }
 .cell { font: 13px monospace; background: #f5f5f5; border: 1px solid #ddd; padding: 8px 12px; margin: 14px 0 8px; white-space: pre; }
 h4 { margin: 18px 0 4px; color: #666; font-weight: 600; } table { border-collapse: collapse; font-size: 13px; }
 """

@@ -293,6 +293,18 @@ def test_help_shows_examples_line_by_line(verb: str) -> None:
     assert re.search(rf"\n +autohas {verb} \S", text)
 
 
+def test_conformance_changes_the_search_that_it_checks(tmp_path: Path) -> None:
+    """--set exchanges the template; with an entrypoint, which has no fields, it is refused."""
+    file = _search_file(tmp_path)
+    checked = CliRunner().invoke(app, ["conformance", str(file), "--set", "task.model.template=conv-small"])
+    refused = CliRunner().invoke(app, ["conformance", "mine.data:Blobs", "--set", "training.steps=9"])
+
+    assert checked.exit_code == 0, checked.output
+    assert "model conv-small" in checked.output
+    assert refused.exit_code == 64
+    assert "--set changes a search file, and mine.data:Blobs is none" in " ".join(refused.output.split())
+
+
 def test_a_name_that_is_an_emoji_stays_text() -> None:
     """Rich would show `:X:` of an entrypoint as a picture."""
     printed = CliRunner().invoke(app, ["conformance", "nope.mod:X"])

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -203,7 +204,7 @@ def retrain(
         "autohas conformance custom_model.data:Waveforms --argument examples=100",
     ),
 )
-def conformance(
+def conformance(  # noqa: PLR0913 - one parameter per option
     target: Annotated[str, typer.Argument(metavar="TARGET", help="A search file, or package.module:object.", show_default=False)],
     input_shape: Annotated[
         str | None, typer.Option(metavar="SHAPE", help="Shape of one input, such as 1x28x28: TARGET is a model.", show_default=False)
@@ -213,11 +214,16 @@ def conformance(
         list[str] | None,
         typer.Option("--argument", metavar="NAME=VALUE", help="Keyword for the object; may be repeated.", show_default=False),
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Change a field of the search file; may be repeated.", show_default=False),
+    ] = None,
     *,
     regression: Annotated[bool, typer.Option("--regression", help="The data's targets are numbers.")] = False,
 ) -> None:
     """Check custom data and models against the entrypoint contract; custom code is found as Python finds it (PYTHONPATH)."""
-    raise typer.Exit(run_command(lambda _: _conformance(target, input_shape, outputs, arguments or [], regression=regression), None))
+    check = partial(_conformance, target, input_shape, outputs, arguments or [], settings or [], regression=regression)
+    raise typer.Exit(run_command(lambda _: check(), None))
 
 
 def main() -> None:
@@ -260,7 +266,9 @@ def _describe_plan(search: Search, space: Space) -> tuple[int | None, list[str]]
     return space.size(), plan_lines(search.spec, space)
 
 
-def _conformance(target: str, shape: str | None, outputs: int | None, arguments: list[str], *, regression: bool) -> None:
+def _conformance(  # noqa: PLR0913 - one parameter per option
+    target: str, shape: str | None, outputs: int | None, arguments: list[str], settings: list[str], *, regression: bool
+) -> None:
     sides = [] if shape is None else shape.split("x")
     if not all(side.isascii() and side.isdigit() and int(side) > 0 for side in sides):
         raise UsageError(f"--input-shape must be positive numbers joined by x, such as 1x28x28, not {shape!r}")
@@ -276,6 +284,7 @@ def _conformance(target: str, shape: str | None, outputs: int | None, arguments:
         num_outputs=outputs,
         arguments=dict(argument.split("=", 1) for argument in arguments),
         regression=regression,
+        settings=settings,
     )
     command.conformance(options, console)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, partial
@@ -20,6 +20,7 @@ from autohas_api.space.decisions import Role, Space
 from autohas_api.spec.hyperparameters import KNOWN
 from autohas_api.spec.search import Spec
 from autohas_trainer.cli.exits import UsageError
+from autohas_trainer.cli.settings import apply_settings
 from autohas_trainer.conformance import Check, check_data, check_model, check_template, check_train_transform
 from autohas_trainer.data.custom import FIELD as DATA_FIELD
 from autohas_trainer.data.custom import make_data
@@ -37,6 +38,7 @@ from autohas_trainer.templates.custom import build_custom
 __all__ = ["Target", "conformance"]
 
 
+_SEARCH_FILES: Final = (".yaml", ".yml")
 _NUM_EXAMPLES: Final = 8
 _Sections = Iterator[tuple[str, Callable[[], list[Check]]]]
 """Pairs of a title and the function that runs its checks."""
@@ -51,6 +53,8 @@ class Target:
     num_outputs: int | None
     arguments: Mapping[str, str]
     regression: bool
+    settings: Sequence[str] = ()
+    """Changes of the search file, as `apply_settings` takes them."""
 
 
 def conformance(target: Target, console: Console) -> None:
@@ -61,7 +65,7 @@ def conformance(target: Target, console: Console) -> None:
         UsageError: The options do not fit together.
     """
     make_deterministic(1)
-    sections = _of_file(target) if target.name.endswith((".yaml", ".yml")) else _of_entrypoint(target)
+    sections = _of_file(target) if target.name.endswith(_SEARCH_FILES) else _of_entrypoint(target)
     broken = 0
     for title, check_all in sections:
         console.print(title, markup=False, highlight=False, soft_wrap=True)  # first: the checks may take long
@@ -76,6 +80,8 @@ def conformance(target: Target, console: Console) -> None:
 
 
 def _of_entrypoint(target: Target) -> _Sections:
+    if target.settings:
+        raise UsageError(f"--set changes a search file, and {target.name} is none: give a .yaml file, or remove --set {target.settings[0]}")
     if target.input_shape is None:
         yield f"data {target.name}", partial(_data_checks, target.name, None, target.arguments, regression=target.regression)
         return
@@ -89,7 +95,7 @@ def _of_entrypoint(target: Target) -> _Sections:
 
 
 def _of_file(target: Target) -> _Sections:
-    search, space = accept(read_search(Path(target.name)).value)
+    search, space = accept(apply_settings(read_search(Path(target.name)).value, target.settings))
     spec = search.spec
     regression = spec.objective.kind is TaskKind.REGRESSION
     if spec.task.data.entrypoint is not None:
