@@ -263,7 +263,7 @@ def test_more_than_fits_into_memory_is_read_per_batch_or_refused_before_reading(
     with pytest.raises(
         DataError,
         match=r"6 images of 4x6 px are 0\.0 GiB as float32, more than the 0 that are held in memory;"
-        r" set task\.data\.loading to Files, or a smaller task\.data\.arguments",
+        r" set task\.data\.loading to Files, or a smaller task\.data\.arguments\.size$",
     ):
         image_folder(folder, {}, ImageReading(loading="Resident"))
 
