@@ -14,7 +14,7 @@ from autohas_api.wire.messages import Stage
 from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.engine.stages import EvaluateStage
-from autohas_trainer.engine.training import search_task
+from autohas_trainer.engine.training import compute
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.events import Event, SearchStarted
 from autohas_trainer.reporting.sinks.live_state import LiveState
@@ -53,7 +53,7 @@ class StateSink(NullSink):
 @pytest.fixture(name="state")
 def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SearchState:
     """A search state whose live state receives its events, on splits in chunks of 16."""
-    monkeypatch.setattr(search_task, "LARGEST_CHUNK", 16)
+    monkeypatch.setattr(compute, "LARGEST_CHUNK", 16)
     search, space = accept(small_search())
     clock = FakeClock()
     live = LiveState(clock)

@@ -16,6 +16,7 @@ from autohas_api.spec.hyperparameters import KNOWN
 from autohas_api.spec.search import Search
 from autohas_trainer.config_yaml import read_config
 from autohas_trainer.data.preprocessing import PREPROCESSING_FILE, read_preprocessing, word_blocks
+from autohas_trainer.engine.training.compute import evaluation_chunk
 from autohas_trainer.errors import DataError
 from autohas_trainer.inference.trained_model import TrainedModel
 from autohas_trainer.provenance import digest_file
@@ -49,7 +50,8 @@ def load(place: Path) -> TrainedModel:
     _load_weights(network, file)
     is_own = search.spec.task.training is not None
     values = own_values(search.spec, space, space.default) if is_own else space.as_mapping(space.default)
-    return TrainedModel(network, prepared, configuration=values, is_own_training=is_own).eval()
+    chunk = evaluation_chunk(search.spec)
+    return TrainedModel(network, prepared, configuration=values, is_own_training=is_own, chunk=chunk).eval()
 
 
 def _require_files(folder: Path, file: Path) -> None:

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from autohas_trainer.data import LARGEST_CHUNK
 from autohas_trainer.entrypoints import attribute_errors_to
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.inference.encoding import Encoder, encoder_of
 
 __all__ = ["TrainedModel"]
-
-_CHUNK: Final = 512
-"""Examples per forward pass, as in the test of a search."""
 
 
 class Standardise(nn.Module):
@@ -59,9 +57,22 @@ class TrainedModel(nn.Module):
     """
 
     def __init__(
-        self, network: nn.Module, preprocessing: Mapping[str, Any], *, configuration: Mapping[str, str], is_own_training: bool = False
+        self,
+        network: nn.Module,
+        preprocessing: Mapping[str, Any],
+        *,
+        configuration: Mapping[str, str],
+        is_own_training: bool = False,
+        chunk: int = LARGEST_CHUNK,
     ) -> None:
-        """Put the parts together; a module of own training may give other outputs than what is predicted from.
+        """Put the parts together.
+
+        Args:
+            network: The network as it was trained.
+            preprocessing: The content of preprocessing.json.
+            configuration: See the attribute.
+            is_own_training: Whether own training built the network, which may give other outputs than what is predicted from.
+            chunk: Examples per forward pass of `predict`, as in the test of the search.
 
         Raises:
             DataError: preprocessing.json does not describe what this version encodes.
@@ -71,7 +82,7 @@ class TrainedModel(nn.Module):
         target = preprocessing["target"]
         self.classes: tuple[str, ...] = tuple(target.get("classes", ()))
         self.network = network
-        self._is_own_training = is_own_training
+        self._is_own_training, self._chunk = is_own_training, chunk
         self.standardise: nn.Module = Standardise(preprocessing["inputs"]) if "mean" in preprocessing["inputs"] else nn.Identity()
         self._kind = str(target["kind"])
         self._scale = None if self.classes else (float(target["mean"]), float(target["deviation"]))
@@ -174,7 +185,7 @@ class TrainedModel(nn.Module):
 
     def _chunks(self, inputs: Tensor) -> Iterator[Tensor]:
         device = next((parameter.device for parameter in self.parameters()), inputs.device)
-        number = -(-len(inputs) // _CHUNK)
+        number = -(-len(inputs) // self._chunk)
         bounds = [len(inputs) * chunk // number for chunk in range(number + 1)] if number else []
         for start, end in itertools.pairwise(bounds):
             yield inputs[start:end].to(device)

@@ -12,10 +12,19 @@ from torch import Tensor, nn
 
 from autohas_api.spec.search import Spec
 from autohas_api.templates.table import TEMPLATES
+from autohas_trainer.data import LARGEST_CHUNK
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.templates import Dropout, dropout_layers, trace_seeds
 
-__all__ = ["CompiledNetwork", "apply_compute", "check_compute", "describe_compute", "explain_precision", "useful_threads"]
+__all__ = [
+    "CompiledNetwork",
+    "apply_compute",
+    "check_compute",
+    "describe_compute",
+    "evaluation_chunk",
+    "explain_precision",
+    "useful_threads",
+]
 
 _MODES: Final = {"Default": "default", "ReduceOverhead": "reduce-overhead"}
 _IMAGE_DIMENSIONS: Final = 3
@@ -37,6 +46,17 @@ def check_compute(spec: Spec, input_shape: tuple[int, ...]) -> None:
     if spec.trainer.has_channels_last and len(input_shape) != _IMAGE_DIMENSIONS:
         message = f"spec.trainer.compute.channelsLast needs images (C, H, W), not inputs of shape {input_shape}: remove it"
         raise ConfigurationError(message)
+
+
+def evaluation_chunk(spec: Spec) -> int:
+    """Examples of one forward pass that takes no gradients: no more than a step takes.
+
+    Small templates keep 512 whatever the batch: their activations are small, and the statistics of batch normalisation at a rung, and with
+    them every recorded search, depend on the number (docs/decisions/trainer.md).
+    """
+    model = spec.task.model
+    is_small = model.template is not None and TEMPLATES[model.template].is_small
+    return LARGEST_CHUNK if is_small else min(spec.task.recipe.batch_size, LARGEST_CHUNK)
 
 
 def useful_threads(spec: Spec, input_shape: tuple[int, ...], default_macs: Callable[[], float], available: int) -> int:

@@ -17,13 +17,12 @@ from autohas_api.budget.epochs import resolve_steps
 from autohas_api.budget.steps_per_stage import EARLY_EXAMPLES, minimum_trainings, plan_stages, price_comparisons
 from autohas_api.space.decisions import Configuration, Space, list_decisions, reads_decisions_from_code, resolve
 from autohas_api.spec.search import Spec
-from autohas_api.templates.table import TEMPLATES
 from autohas_api.templates.template_spec import TemplateDecision
-from autohas_trainer.data import LARGEST_CHUNK, ImageReading, Splits, load
+from autohas_trainer.data import ImageReading, Splits, load
 from autohas_trainer.engine.accounting.costs import Costs
 from autohas_trainer.engine.accounting.spending import Prices
 from autohas_trainer.engine.accounting.work import Work
-from autohas_trainer.engine.training.compute import check_compute, useful_threads
+from autohas_trainer.engine.training.compute import check_compute, evaluation_chunk, useful_threads
 from autohas_trainer.engine.training.custom_code import CustomCode
 from autohas_trainer.engine.training.data_checks import check_outputs, check_real, check_sizes, list_batch_sizes
 from autohas_trainer.engine.training.judged_task import build_task
@@ -125,14 +124,8 @@ class SearchTask:
 
     @property
     def evaluation_chunk(self) -> int:
-        """Examples that are evaluated at once, by comparisons, by the test and in the memory plan: no more than a step takes.
-
-        Small templates keep 512 whatever the batch: their activations are small, and the statistics of batch normalisation at a rung, and
-        with them every recorded search, depend on the number (docs/decisions/trainer.md).
-        """
-        model = self.spec.task.model
-        is_small = model.template is not None and TEMPLATES[model.template].is_small
-        return LARGEST_CHUNK if is_small else min(self.spec.task.recipe.batch_size, LARGEST_CHUNK)
+        """Examples that are evaluated at once, by comparisons, by the test and in the memory plan."""
+        return evaluation_chunk(self.spec)
 
     @property
     def seed(self) -> int:
