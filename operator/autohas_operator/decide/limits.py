@@ -16,7 +16,7 @@ from autohas_api.wire.status import ConditionType, Status
 from autohas_operator.decide import intervals, trainer_exits
 from autohas_operator.decide.conditions import is_durable, last_flip_s, verdict_of
 from autohas_operator.decide.trainer_exits import Ending
-from autohas_operator.records.observed import JobRecord, Observed
+from autohas_operator.records.observed import JobRecord, Observed, PodRecord
 from autohas_operator.wording import duration
 
 
@@ -71,9 +71,18 @@ def _end_not_started(deadline_s: int, waits_for: str) -> Ending:
 
 
 def _has_started(context: JobContext) -> bool:
-    """Whether a trainer of the search has run, even if it cannot be reached: a NetworkPolicy must not fail a search."""
+    """Whether a trainer of the search has run, even if it cannot be reached: a NetworkPolicy must not fail a search.
+
+    Failures of pods that are gone count as starts.
+    """
     pods = context.observed.pods_of(context.job)
-    return context.previous.last_report_time is not None or context.job.num_failed > 0 or any(pod.is_running or pod.end for pod in pods)
+    has_failed = context.job.num_failed > _num_unstarted(pods)
+    return context.previous.last_report_time is not None or has_failed or any(pod.is_running or pod.end for pod in pods)
+
+
+def _num_unstarted(pods: tuple[PodRecord, ...]) -> int:
+    """Number of pods that failed without their trainer: the kubelet refused them, or an init container failed."""
+    return sum(trainer_exits.is_failure(pod) and pod.end is None for pod in pods)
 
 
 def _check_start_deadline(context: JobContext) -> Ending | None:
@@ -124,9 +133,8 @@ def num_interruptions(job: JobRecord, observed: Observed, previous: Status, *, i
     reported = report.progress.starts if report is not None and report.progress is not None else 0
     starts = max(previous.starts or 0, reported) - job.starts_before
     num_alive = 1 if any(not pod.is_over and pod.end is None for pod in pods) else 0
-    num_unstarted = sum(trainer_exits.is_failure(pod) and pod.end is None for pod in pods)
     num_noted = (previous.failures or 0) - job.failures_before  # of pods that were deleted before their Job could count them
-    num_failed = max(num_noted, trainer_exits.num_failures(job, pods) - num_unstarted)
+    num_failed = max(num_noted, trainer_exits.num_failures(job, pods) - _num_unstarted(pods))
     num_succeeded = 1 if trainer_exits.successful_pod(pods) is not None else 0
     num_seen = sum(trainer_exits.is_interruption(pod) and pod.end is not None for pod in pods)
     counted = max(num_seen, starts - num_alive - num_failed - num_succeeded)

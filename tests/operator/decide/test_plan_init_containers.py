@@ -128,6 +128,18 @@ def test_a_search_whose_init_container_fails_for_good_ends_with_its_words() -> N
     assert end.status.trainer is None or end.status.trainer.pinned_image is None
 
 
+def test_a_failed_init_container_is_no_start() -> None:
+    """The start deadline holds: no trainer has run, however many pods have failed."""
+    late = with_change(FETCHING, "spec.budget.startDeadlineSeconds", 600)
+    job = stored_job(late, failed=1)
+    end = decide(observe(late, job, pod(ended(1, "no such bucket"), phase="Failed")), CREATED, at_s=NOW_S + 601)
+    judgement = verdict_of(end.status, ConditionType.SUCCEEDED)
+
+    assert judgement is not None
+    assert judgement.reason == "StartDeadlineExceeded"
+    assert "it waited for: InitContainerFailed: pod" in judgement.message
+
+
 @pytest.mark.parametrize(
     ("why", "message", "reason", "hint"),
     [
