@@ -82,6 +82,11 @@ def test_a_module_of_own_training_is_built_by_its_code_and_predicts(tmp_path: Pa
     expected = model.network(torch.from_numpy(inputs)).argmax(dim=1).tolist()
     assert model.predict(inputs) == [str(index) for index in expected]
 
+    recipe = yaml_file.read_mapping(tmp_path / "config.yaml")["recipe"]
+    edit_config(tmp_path, recipe={**{name: value for name, value in recipe.items() if name != "steps"}, "epochs": "2"})
+    with pytest.raises(ConfigurationError, match=r"recipe\.epochs: own training is built by its values, of which recipe\.steps is one"):
+        autohas.load(tmp_path)
+
 
 def test_a_module_with_other_outputs_is_loaded_and_says_what_to_call(tmp_path: Path) -> None:
     """Its dictionary is no row of logits: predict names model.network, which runs."""

@@ -17,7 +17,7 @@ from autohas_api.spec.search import Search
 from autohas_trainer.config_yaml import read_config
 from autohas_trainer.data.preprocessing import PREPROCESSING_FILE, read_preprocessing, word_blocks
 from autohas_trainer.engine.training.compute import evaluation_chunk
-from autohas_trainer.errors import DataError
+from autohas_trainer.errors import ConfigurationError, DataError
 from autohas_trainer.inference.trained_model import TrainedModel
 from autohas_trainer.provenance import digest_file
 from autohas_trainer.seeding import seeded_block
@@ -46,9 +46,12 @@ def load(place: Path) -> TrainedModel:
     _require_files(folder, file)
     search, space = read_config(folder / CONFIG_FILE)
     prepared = read_preprocessing(folder)
+    is_own = search.spec.task.training is not None
+    if is_own and search.spec.training.given_steps is None:
+        message = f"{folder / CONFIG_FILE}: recipe.epochs: own training is built by its values, of which recipe.steps is one: give steps"
+        raise ConfigurationError(message)
     network = _build_network(search, space, prepared)
     _load_weights(network, file)
-    is_own = search.spec.task.training is not None
     values = own_values(search.spec, space, space.default) if is_own else space.as_mapping(space.default)
     chunk = evaluation_chunk(search.spec)
     return TrainedModel(network, prepared, configuration=values, is_own_training=is_own, chunk=chunk).eval()
