@@ -22,7 +22,7 @@ from torch.nn import functional
 from autohas_api.accept.acceptance import accept
 from autohas_api.base import yaml_file
 from autohas_trainer.engine.training.search_task import SearchTask
-from autohas_trainer.engine.training.training import Training, network_key
+from autohas_trainer.engine.training.training import Training
 from autohas_trainer.seeding import make_deterministic
 
 EXAMPLE: Final = Path(__file__).parents[1] / "examples" / "20-char-transformer.yaml"
@@ -114,7 +114,8 @@ def load_product(path: Path, steps: int) -> SearchTask:
 
 def build_first(search_task: SearchTask, seed: int) -> nn.Module:
     """The default's network at step 0."""
-    return search_task.template.build(search_task.built_from(search_task.space.default), network_key(search_task.seed, seed)).train()
+    key = (search_task.seed, "network", *([seed] if seed else []))  # as a training's
+    return search_task.template.build(search_task.built_from(search_task.space.default), key).train()
 
 
 def train_product(search_task: SearchTask, seed: int) -> nn.Module:
