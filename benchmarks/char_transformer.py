@@ -23,7 +23,7 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.base import yaml_file
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
-from autohas_trainer.seeding import make_deterministic
+from autohas_trainer.seeding import Key, make_deterministic
 
 EXAMPLE: Final = Path(__file__).parents[1] / "examples" / "20-char-transformer.yaml"
 LENGTH, BATCH, WIDTH, DEPTH, HEADS = 64, 32, 128, 4, 4
@@ -114,7 +114,7 @@ def load_product(path: Path, steps: int) -> SearchTask:
 
 def build_first(search_task: SearchTask, seed: int) -> nn.Module:
     """The default's network at step 0."""
-    key = (search_task.seed, "network", *([seed] if seed else []))  # as a training's
+    key: Key = (search_task.seed, "network", *([seed] if seed else []))  # as a training's
     return search_task.template.build(search_task.built_from(search_task.space.default), key).train()
 
 
