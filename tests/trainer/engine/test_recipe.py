@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import with_change
 from autohas_trainer.data import TrainBatch
-from autohas_trainer.engine.training.loss_window import LENGTH, LossWindow
+from autohas_trainer.engine.training.loss_window import LENGTH, LossWindow, are_finite
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.engine.training.weight_average import WeightAverage, recalibrate, steps_of_recalibration
@@ -198,6 +198,18 @@ def test_gradients_are_switched_off_whatever_they_are(dtype: torch.dtype) -> Non
 
     assert torch.equal(kept.view(torch.uint8), values.view(torch.uint8))
     assert dropped.tolist() == [0.0] * 4
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("place", [0, 77, 99])
+def test_one_element_that_is_not_finite_is_found_wherever_it_stands(value: float, place: int) -> None:
+    """Among the largest finite numbers, integers, complex numbers and a tensor without elements, all of which are finite."""
+    finite = [torch.tensor([3e38, -3e38]), torch.arange(5), torch.ones(3, dtype=torch.complex64), torch.zeros(0)]
+    broken = torch.ones(100)
+    broken[place] = value
+
+    assert are_finite(finite)
+    assert not are_finite([*finite, broken.view(10, 10).T])
 
 
 class _HostCopies(TorchDispatchMode):

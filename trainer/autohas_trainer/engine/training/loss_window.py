@@ -42,4 +42,11 @@ class LossWindow:
 @torch.no_grad()
 def are_finite(tensors: Iterable[Tensor]) -> bool:
     """Whether all elements are finite; one wait for the device."""
-    return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
+    return bool(torch.stack([_is_finite(tensor) for tensor in tensors]).all())
+
+
+def _is_finite(tensor: Tensor) -> Tensor:
+    """Whether all elements are finite, by least and greatest, which are NaN where one is: a pass without temporary tensors."""
+    if tensor.numel() == 0 or tensor.is_complex():
+        return tensor.isfinite().all()
+    return torch.stack(torch.aminmax(tensor)).isfinite().all()

@@ -14,6 +14,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from autohas_trainer.engine.training.loss_window import are_finite
+
 __all__ = ["MAX_RESTARTS", "SafetyCopy"]
 
 MAX_RESTARTS: Final = 2
@@ -61,7 +63,7 @@ class SafetyCopy:
     def is_healthy(self, tensors: Mapping[str, Tensor]) -> bool:
         """Whether a state may replace the copy; the losses of the next one are counted from here on."""
         losses, self._losses = self._losses, []
-        if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+        if not are_finite(tensor.detach() for tensor in tensors.values() if tensor.is_floating_point()):
             return False
         if not losses or self._level is None:
             return True
