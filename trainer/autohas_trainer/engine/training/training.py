@@ -53,10 +53,9 @@ class Training:
         """
         self.configuration, self.repeat = configuration, repeat
         self.recipe = search_task.recipe(configuration)
-        self.num_steps_done, self.is_diverged = 0, False
+        self.num_steps_done, self.learning_rate, self.is_diverged = 0, 0.0, False
         self.fault: str | None = None
         """Message for the user about what failed in this training; None if nothing did."""
-        self.learning_rate = 0.0
         self.num_steps_lost = 0
         """Steps that were taken after the one that diverged, before its loss was read."""
         self._search_task, self._schedule = search_task, schedule_of(self.recipe)
@@ -261,14 +260,10 @@ class Training:
 
     def _keep_average(self) -> None:
         """Let the averaged weights be the model, with statistics of batch normalisation that belong to them."""
-        search_task, size = self._search_task, self.recipe.batch_size
         self._average.put_into(self._module)
-        search_task.custom.seed("recalibrate", self.repeat)
-        steps = range(steps_of_recalibration(search_task.splits.num_train, size))
-        recalibrate(
-            self._module,
-            (self._read_batch(step).inputs for step in steps),
-        )
+        self._search_task.custom.seed("recalibrate", self.repeat)
+        steps = range(steps_of_recalibration(self._search_task.splits.num_train, self.recipe.batch_size))
+        recalibrate(self._module, (self._read_batch(step).inputs for step in steps))
         self._is_training = False
         self._average.drop()
 
@@ -304,12 +299,12 @@ class Training:
         if not math.isfinite(loss):
             self.is_diverged = True
             return lose_by_divergence(self.num_steps_done)
-        measured = task.summarise(statistics)
+        measured, objective = task.summarise(statistics), self._search_task.objective
         quality = measured.quality if self.is_finished else normalise_quality(loss, task.constant_loss)
         return Comparison(
             step=self.num_steps_done,
-            key=self._search_task.objective(quality, self.configuration),
-            score=self._search_task.objective(measured.quality, self.configuration),
+            key=objective(quality, self.configuration),
+            score=objective(measured.quality, self.configuration),
             metric=measured.value,
             loss=loss,
             contributions=self._contributions(losses_N, measured, keeps_early=keeps_contributions),
