@@ -195,6 +195,7 @@ RECIPE: dict[str, tuple[Any, str]] = {
     "label_smoothing": ("0.1", "value"),
     "mixup": ("0.2", "value"),
     "class_weights": ("Balanced", "refused"),
+    "weight_by_class": ({"0": "2"}, "refused"),
 }
 """Every field of the recipe: who obeys it in own training. `optimizer`: the engine, or the code where it has an optimizer of its own."""
 NEEDS: dict[str, dict[str, Any]] = {
