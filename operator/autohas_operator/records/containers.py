@@ -81,10 +81,13 @@ def end_of(state: _Document) -> End | None:
 
 
 def current_init_container(spec: _Document, status: _Document) -> InitContainer | None:
-    """The first init container that has not succeeded; None if the trainer's turn has come, or before the kubelet has seen the pod.
+    """The first init container that has not succeeded; None once the trainer has run, and before the kubelet has seen the pod.
 
-    A native sidecar (`restartPolicy: Always`) has done its part once it has started.
+    A native sidecar (`restartPolicy: Always`) has done its part when it has started; until then the kubelet restarts it. It may end
+    after the trainer.
     """
+    if get_object(trainer_in(status, "containerStatuses"), "state").keys() & {"running", "terminated"}:
+        return None
     statuses = {get_text(entry, "name"): entry for entry in get_objects(status, "initContainerStatuses")}
     for container in get_objects(spec, "initContainers") if statuses else []:
         entry = statuses.get(get_text(container, "name"), {})
@@ -97,7 +100,7 @@ def current_init_container(spec: _Document, status: _Document) -> InitContainer 
         return InitContainer(
             name=get_text(container, "name"),
             image=get_text(container, "image"),
-            waiting=None if is_running or end is not None else read_waiting(state) or ("", ""),
+            waiting=None if is_running or (end is not None and not is_sidecar) else read_waiting(state) or ("", ""),
             started_s=epoch(get_object(state, "running").get("startedAt")) or 0.0 if is_running else None,
             end=end or end_of(get_object(entry, "lastState")),
             num_restarts=get_int(entry, "restartCount", 0),

@@ -213,6 +213,32 @@ def test_a_native_sidecar_that_has_started_is_done() -> None:
     )
 
 
+def with_ended_proxy(state: dict[str, Any], code: int, *, phase: str = "Pending") -> dict[str, Any]:
+    """A pod whose trainer is in this state, behind two init containers that have succeeded, and whose native sidecar has ended."""
+    child = stored_pod(JOB, phase=phase, state=state)
+    spec = [{"name": "proxy", "restartPolicy": "Always"}, *child["spec"]["initContainers"]]
+    done = [{"name": name, "state": ended(0, reason="Completed")} for name in ("fetch", "unpack")]
+    statuses = [{"name": "proxy", "state": ended(code), "started": False}, *done]
+    return with_change(with_change(child, "spec.initContainers", spec), "status.initContainerStatuses", statuses)
+
+
+@pytest.mark.parametrize("code", [0, 1, 143])
+def test_a_native_sidecar_that_ends_after_the_trainer_is_not_the_cause(code: int) -> None:
+    """The kubelet stops the proxy when the trainer has failed: condition and event are about the trainer."""
+    decision = decided(with_ended_proxy(ended(1, "out of range"), code, phase="Failed"))
+
+    assert ready(decision)[0] == "TrainerFailed"
+    assert ready(decision)[1].startswith(f"pod {POD} failed: exit code 1: out of range; ")
+    assert [reason for reason, _ in warnings(decision)] == ["TrainerFailed"]
+
+
+def test_a_native_sidecar_between_two_starts_has_not_failed() -> None:
+    """The kubelet restarts it, so the pod does not fail."""
+    decision = decided(with_ended_proxy(INITIALIZING, 1))
+
+    assert ready(decision) == ("PodStarting", f"the init container proxy of pod {POD} is being created")
+
+
 def test_a_chart_with_a_misspelt_image_is_corrected_for_init_containers_too() -> None:
     """`unpack` has the trainer's image, which cannot be pulled: a Job with the chart's new image replaces it; `fetch` has its own."""
     pull = {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}
