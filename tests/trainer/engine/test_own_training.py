@@ -300,6 +300,15 @@ def test_the_winner_is_read_back_from_config_yaml(tmp_path: Path) -> None:
     assert space.as_mapping(space.default)["width"] == outcome.configuration["width"]
 
 
+def test_tensors_whose_places_read_alike_are_all_kept() -> None:
+    """The keys 1 and "1", and a key with a slash, give one text: none of the tensors takes another one's place."""
+    state = {1: torch.tensor(1), "1": torch.tensor(2), "a": {"b": torch.tensor(3)}, "a/b": torch.tensor(4)}
+
+    document, tensors = split_tree(state, "code")
+
+    assert join_tree(document, tensors) == state
+
+
 def test_a_state_is_kept_exactly() -> None:
     """Types, NaN and keys that are numbers survive JSON."""
     state = {1: (0.1, float("inf")), "a": [None, True, torch.arange(3)], "b": {"c": -0.0}}

@@ -28,6 +28,8 @@ def split_tree(tree: Any, who: str, place: str = "") -> tuple[Any, dict[str, Ten
     def write(value: Any, place: str) -> Any:  # noqa: ANN401
         match value:
             case Tensor():
+                while place in tensors:  # the keys 1 and "1" read alike
+                    place += "'"
                 tensors[place] = value.detach()
                 return {"tensor": place}
             case bool() | int() | str() | None:
