@@ -131,6 +131,30 @@ def test_a_power_cut_before_any_operation_loses_nothing(case: str, before: Path,
     assert seen == {(20, 0), saved}
 
 
+def test_a_power_cut_after_the_first_save_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed before any operation of the first save, saved by the next process, then cut: every new folder has its name in its parent."""
+    (tmp_path / "count").mkdir()
+    with monkeypatch.context() as patch:
+        disk = CountingDisk(patch)
+        _save(_store(tmp_path / "count" / "checkpoints"), 10)
+    for number in range(1, disk.count + 1):
+        workdir, left = tmp_path / f"first-{number}", tmp_path / f"left-{number}"
+        workdir.mkdir()
+
+        def kill(count: int, _: str, limit: int = number) -> None:
+            if count == limit:
+                raise Killed
+
+        with monkeypatch.context() as patch:
+            disk = CountingDisk(patch)
+            power, disk.before = PowerCut(workdir, disk), kill
+            with suppress(Killed):
+                _save(_store(workdir / "checkpoints"), 10)
+            _save(_store(workdir / "checkpoints"), 10, seed=1)
+        power.leave(left)
+        assert _check(left / "checkpoints") == (10, 1)
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO])
 @pytest.mark.parametrize("lasts", [False, True], ids=["once", "for good"])
 def test_a_disk_that_refuses_any_operation_keeps_what_is_there(

@@ -110,6 +110,8 @@ class CheckpointStore:
         self._search_digest = search_digest
         self._keep_last = keep_last
         self._clock = clock
+        self._has_durable_name = False
+        """Whether this process has made the name of the folder durable: the one that made the folder may have been killed before."""
         self._by_revision: dict[int, Content] = {}
         """Files of the parts of the newest checkpoint that this process wrote."""
 
@@ -142,7 +144,10 @@ class CheckpointStore:
     def _write(self, draft: Draft, check: Callable[[], None], begun: float) -> Saved:
         if not self._folder.is_dir():
             self._folder.mkdir(parents=True)
+            self._has_durable_name = False
+        if not self._has_durable_name:
             fsync(self._folder.parent)
+            self._has_durable_name = True
         parts = dict(draft.unchanged)
         for name in draft.changed:
             parts[name] = self._files.put(_staged_part(draft, name).chunks(CHUNK), check)
@@ -177,6 +182,7 @@ class CheckpointStore:
         if final.is_dir():
             move_durably(temporary / _MANIFEST, final / _MANIFEST)
             temporary.rmdir()
+            fsync(self._folder)  # a kill, or an error of the disk, may have come before the first one had a durable name
         else:
             move_durably(temporary, final)
 
