@@ -138,7 +138,7 @@ class Bench:
         return self.device.type == "cuda"
 
     def time(self, work: Callable[[], Any]) -> tuple[float, Any]:
-        """Seconds of a call and what it returned: from idle to idle on a GPU, of this thread's processor on a CPU."""
+        """Seconds of a call and what it returned: from idle to idle on a GPU, of this process on the processor on a CPU."""
         if not self.is_gpu:
             begun = time.process_time()
             result = work()
@@ -242,7 +242,7 @@ class Workbench:
         state = self._state()
         search_task, default = state.search_task, state.search_task.space.default
         loop, context = PlainLoop(search_task), SupernetStepContext(state, 0)
-        loop.step()
+        loop.run(1)
         gradient = context.gradient(default, context.train_batch())
         commit = partial(context.commit, default, gradient, default)
         commit()
