@@ -74,7 +74,7 @@ class Network(nn.Module):
 
 
 def train_plain(network: nn.Module, text: Tensor, steps: int) -> nn.Module:
-    """The loop of a script of one's own."""
+    """The training loop of a script without AutoHAS."""
     matrices, vectors = ([p for p in network.parameters() if (p.ndim > 1) == is_matrix] for is_matrix in (True, False))
     optimizer = torch.optim.AdamW([{"params": matrices, "weight_decay": DECAY}, {"params": vectors, "weight_decay": 0.0}], lr=RATE)
     warmup = round(WARMUP * steps)

@@ -1,4 +1,4 @@
-"""An augmentation of one's own: a square of an image is painted over, as in Cutout (DeVries and Taylor 2017)."""
+"""A custom augmentation, which paints over a square of the image, as in Cutout (DeVries and Taylor 2017)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A metric of one's own: to predict too little costs five times as much as to predict too much."""
+"""A custom metric: to predict too little costs five times as much as to predict too much."""
 
 import torch
 from torch import Tensor

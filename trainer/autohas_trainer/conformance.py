@@ -155,7 +155,7 @@ def check_train_transform(read: Callable[[Mapping[str, str]], Tensor], candidate
     """Check the search's own transform of training examples with the values of some candidates.
 
     Args:
-        read: Reads one training batch anew, with the same keys at every call.
+        read: Reads one training batch again, with the same keys at every call.
         candidates: Custom hyperparameters by name; the default first.
     """
     problem: str | None = None

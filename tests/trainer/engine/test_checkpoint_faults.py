@@ -231,7 +231,7 @@ def test_a_file_of_another_process_is_trusted_only_when_it_was_read(tmp_path: Pa
 
 
 def test_files_of_a_manifest_that_cannot_be_read_are_kept(tmp_path: Path) -> None:
-    """Nobody knows what it names: nothing is removed, until the checkpoint itself is too old."""
+    """It is unknown what it names: nothing is removed, until the checkpoint itself is too old."""
     for step in (10, 20):
         _save(_store(tmp_path), step)
     files = set((tmp_path / FILES).iterdir())

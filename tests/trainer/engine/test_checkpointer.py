@@ -220,7 +220,7 @@ def test_an_error_of_the_search_waits_for_the_checkpoint_in_flight(tmp_path: Pat
 
 
 def test_a_second_ctrl_c_gives_the_checkpoint_in_flight_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The thread ends at its next look, however much it has to write, and leaves nothing behind."""
+    """The thread ends at its next check, however much it has to write, and leaves nothing behind."""
 
     def endless(self: CheckpointStore, draft: Draft, check: Callable[[], None] = lambda: None) -> Saved:
         while True:
@@ -235,7 +235,7 @@ def test_a_second_ctrl_c_gives_the_checkpoint_in_flight_up(tmp_path: Path, monke
 
 
 def test_work_that_is_given_up_says_so() -> None:
-    """Whoever waits for it all the same gets an error, not an endless wait."""
+    """A caller that still waits for it gets an error, not an endless wait."""
 
     def work(check: Callable[[], None]) -> None:
         while True:

@@ -6,7 +6,8 @@
     a finished network        weights
     the supernet              shared weights and what its optimizers keep, the same again in its safety copy; the gradient of a path
 
-Left out: kernels' workspaces, gaps of the allocator, the data, the process itself.
+Left out: kernels' workspaces, gaps of the allocator, the data, the process itself, and the copy of a checkpoint while it is written, which
+takes at most half of the memory that is then left.
 """
 
 from __future__ import annotations

@@ -16,18 +16,18 @@ __all__ = ["THREAD_NAME", "Abandoned", "Background"]
 
 THREAD_NAME: Final = "checkpoint"
 _NICENESS: Final = 15
-"""Ours: where torch's threads use every core, the thread gets 3 % of one. A process that waits for it leaves it all of them."""
+"""Ours: where torch's threads use every core, the thread gets 3 % of one. While the process waits for the thread, it has all of them."""
 
 
 class Abandoned(Exception):  # noqa: N818 - a request that was obeyed, not an error
-    """The work was given up on request."""
+    """The work ended before its time, on request."""
 
 
 class Background(Generic[T]):
     """Work that has begun."""
 
     def __init__(self, work: Callable[[Callable[[], None]], T]) -> None:
-        """Begin; `work` is given a function to call now and then, which raises `Abandoned` once the work is given up."""
+        """Begin; `work` gets a function to call from time to time, which raises `Abandoned` after `abandon`."""
         self._outcome: Future[T] = Future()
         self._work = work
         self._is_abandoned = threading.Event()
@@ -56,7 +56,7 @@ class Background(Generic[T]):
         return self._outcome.result()
 
     def abandon(self) -> None:
-        """Give the work up: it ends at its next look."""
+        """Ask the work to end at its next check."""
         self._is_abandoned.set()
 
 

@@ -205,7 +205,7 @@ class CheckpointStore:
         """SHA-256 of the files of all checkpoints, also of damaged ones.
 
         Raises:
-            OSError, ValueError: a manifest cannot be read: nobody knows what it names.
+            OSError, ValueError: a manifest cannot be read, so that it is unknown what it names.
         """
         damaged, named = [*self._folder.glob(f"{_DAMAGED}*")], set()
         for folder in [*self._list_written(), *damaged]:

@@ -1,4 +1,4 @@
-"""When checkpoints are written, and what becomes of one that could not be.
+"""When checkpoints are written, and what happens when one cannot be.
 
 A periodic checkpoint is copied to memory between two steps and written in a thread; everything that must be durable before the search goes
 further waits for it: the checkpoint of step 0, that at the end of a stage, that of a request to stop. At most one is in flight. A second
@@ -72,7 +72,7 @@ class Checkpointer:
         """The step of the newest try."""
         self._flight: Background[Saved] | None = None
         self._is_failing = False
-        """Whether the newest try failed: a person hears of the first of several."""
+        """Whether the newest try failed: of several failures in a row, the first issues a notice."""
 
     def __enter__(self) -> Self:
         return self

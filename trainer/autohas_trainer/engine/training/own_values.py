@@ -19,7 +19,7 @@ _OF_OPTIMIZER: Final = frozenset({
 
 
 class RecordedValues(dict[str, str]):
-    """Values that remember which of them were read: by name, or all by whoever goes through them."""
+    """Values that remember which of them were read: one by its name, or all of them by iteration."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
         super().__init__(values)
