@@ -281,13 +281,6 @@ def _identity(raw_data: RawData, indices: SplitIndices) -> DataIdentity:
     return DataIdentity(facts=facts, digests=digests)
 
 
-def _digest(part: Array | Source, raw: RawData | None) -> str:
-    """Return the digest of a part; inputs, those of `raw`, count as the numbers that they stand for, whatever type holds them."""
-    if not isinstance(part, np.ndarray):
-        return part.digest()
-    return digest_array(part, None if raw is None else raw.as_numbers)
-
-
 def _describe_unlearned_classes(raw_data: RawData, train_targets_N: Ints | Floats) -> Iterator[str]:
     """Yield a sentence if some class of the data has no training example: splits that are not stratified may leave one out."""
     if raw_data.labels is None:
