@@ -251,15 +251,71 @@ def test_types_that_a_csv_has_not_become_cells(tmp_path: Path) -> None:
             ),
         ),
         ([b"1"] * 40, r"t\.parquet: column odd is of bytes \(binary\)"),
+        (pa.array([b"1"] * 40, pa.binary_view()), r"t\.parquet: column odd is of bytes \(binary_view\)"),
+        (pa.array([b"0123456789abcdef"] * 40, pa.uuid()), r"t\.parquet: column odd is of bytes \(fixed_size_binary\[16\]\)"),
+        (
+            pa.array([2**31 - 9] * 40, pa.int32()).cast(pa.date32()),
+            r"t\.parquet: column odd \(date32\[day\]\) cannot be read as text \(.*\); ",
+        ),
+        (
+            pa.array([0] * 40, pa.timestamp("us", tz="Mars/Phobos")),
+            r"column odd \(timestamp\[us, tz=Mars/Phobos\]\) cannot be read as text \(.*\); convert it to numbers or words, or name it",
+        ),
     ],
 )
-def test_a_column_that_is_no_cell_is_named(column: list[Any], words: str, tmp_path: Path) -> None:
+def test_a_column_that_is_no_cell_is_named(column: Any, words: str, tmp_path: Path) -> None:
     """Ignoring it is enough."""
     pq.write_table(table(odd=column), tmp_path / "t.parquet")
 
     with pytest.raises(DataError, match=words):
         read(tmp_path / "t.parquet")
     assert read(tmp_path / "t.parquet", ignore="odd").num_test == 8
+
+
+def test_a_column_of_intervals_is_named(tmp_path: Path) -> None:
+    """Parquet has none, Arrow has."""
+    write_stream(table(odd=pa.array([(1, 2, 3)] * 40, pa.month_day_nano_interval())), tmp_path / "train.arrow")
+
+    with pytest.raises(DataError, match=r"train\.arrow: column odd is of intervals \(month_day_nano_interval\)"):
+        read(tmp_path)
+
+
+def test_the_storage_of_an_extension_type_is_read(tmp_path: Path) -> None:
+    """JSON is text, bool8 an integer."""
+    flags = pa.ExtensionArray.from_storage(pa.bool8(), pa.array([int(index % 4 == 0) for index in range(40)], pa.int8()))
+    pq.write_table(table(flag=flags, shape=pa.array(['{"a": 1}', '{"a": 2}'] * 20, pa.json_())), tmp_path / "t.parquet")
+
+    summary = read(tmp_path / "t.parquet").summary
+
+    assert "flag: number from 0 to 1" in summary
+    assert any(line.startswith("shape: one input for each of 2 words") for line in summary)
+
+
+@pytest.mark.parametrize("damage", ["text", "offsets"])
+def test_content_that_is_not_of_its_type_is_a_damaged_file(damage: str, tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 in a column of text; offsets beyond the text, which would end the process when they are followed."""
+    path = tmp_path / "train.arrow"
+    write_stream(pa.table({"odd": ["a" * 77, "b" * 78], "size": [0.5, 1.5], "label": ["x", "y"]}), path)
+    before, after = {
+        "text": (b"a" * 77, b"\xff" * 77),
+        "offsets": (np.array([0, 77, 155], np.int32).tobytes(), np.array([0, 10**9, 2 * 10**9], np.int32).tobytes()),
+    }[damage]
+    assert path.read_bytes().count(before) == 1
+    path.write_bytes(path.read_bytes().replace(before, after))
+
+    with pytest.raises(DataError, match=r"train\.arrow cannot be read as an Arrow file \(.*\); copy it again"):
+        read(tmp_path)
+
+
+def test_one_table_in_both_formats_is_refused(tmp_path: Path) -> None:
+    """Its rows would be in training and in selection alike."""
+    pq.write_table(table(), tmp_path / "train.parquet")
+    write_stream(table(), tmp_path / "train.arrow")
+
+    with pytest.raises(
+        DataError, match=r"has both train\.arrow and train\.parquet, whose rows would be read twice if they are one table; remove"
+    ):
+        read(tmp_path)
 
 
 def test_a_defect_has_its_shard_and_row(tmp_path: Path) -> None:

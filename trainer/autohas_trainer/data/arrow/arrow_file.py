@@ -90,6 +90,9 @@ def _read(file: Path, wants: Callable[[str], bool], arrow: Any) -> _Part:  # noq
         raise DataError(message)
     try:
         part = _read_stream(file, wants, arrow) if file.suffix == _STREAM else _read_parquet(file, wants, arrow)
+        part.rows.validate(
+            full=True
+        )  # neither reader does: text that is no UTF-8, and offsets beyond the data, which would end the process
     except (OSError, arrow.ArrowException) as error:
         text = " ".join(str(error).split())[:200]
         message = f"{file} cannot be read as {'an Arrow' if file.suffix == _STREAM else 'a Parquet'} file ({text}); copy it again"
@@ -122,12 +125,16 @@ def _cells(file: Path, name: str, column: Any, arrow: Any) -> Numbers | Words:  
     """Return the cells of a column.
 
     Raises:
-        DataError: It is nested, or holds bytes.
+        DataError: It is nested, holds bytes, or dates that have no text.
     """
     types = arrow.types
+    if isinstance(column.type, arrow.BaseExtensionType):  # a name for a type of storage
+        column = arrow.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
     kind = column.type.value_type if types.is_dictionary(column.type) else column.type
-    if types.is_nested(kind) or types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
-        what = "nested" if types.is_nested(kind) else "of bytes"
+    what = (
+        "nested" if types.is_nested(kind) else "of intervals" if types.is_interval(kind) else "of bytes" if _is_bytes(kind, types) else ""
+    )
+    if what:
         message = (
             f"{file}: column {name} is {what} ({kind}), and a table has one number or word per cell; flatten it, name it in"
             " task.data.arguments.ignore, or read the file with custom code (task.data.entrypoint)"
@@ -137,7 +144,19 @@ def _cells(file: Path, name: str, column: Any, arrow: Any) -> Numbers | Words:  
         column, kind = _convert_decimals(column, kind, arrow)
     if types.is_floating(kind) or types.is_integer(kind):
         return _numbers(column if column.type == kind else column.cast(kind), arrow)
-    return _words(column, kind, arrow)
+    try:
+        return _words(column, kind, arrow)
+    except (ValueError, OverflowError) as error:  # a date after the year 9999, an unknown time zone, nanoseconds without pandas
+        message = (
+            f"{file}: column {name} ({kind}) cannot be read as text ({error}); convert it to numbers or words, or name it in"
+            " task.data.arguments.ignore"
+        )
+        raise DataError(message) from error
+
+
+def _is_bytes(kind: Any, types: Any) -> bool:  # noqa: ANN401 - pyarrow's type and its module
+    is_bytes = (types.is_binary, types.is_large_binary, types.is_fixed_size_binary, types.is_binary_view)
+    return any(holds(kind) for holds in is_bytes)
 
 
 def _convert_decimals(column: Any, kind: Any, arrow: Any) -> tuple[Any, Any]:  # noqa: ANN401 - as above

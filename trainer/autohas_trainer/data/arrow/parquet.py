@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path, PurePath
 from typing import Final
 
@@ -94,4 +95,16 @@ def _saved(folder: Path) -> list[Path]:
 
 
 def _tables(paths: Iterable[Path]) -> list[Path]:
-    return sorted(path for path in paths if path.suffix in ARROW_SUFFIXES and path.is_file())
+    """Return the files among `paths` that hold tables, sorted.
+
+    Raises:
+        DataError: One is there in both formats: its rows would be read twice, and copies would lie in training and selection alike.
+    """
+    files = sorted(path for path in paths if path.suffix in ARROW_SUFFIXES and path.is_file())
+    for first, second in pairwise(files):
+        if first.stem == second.stem:
+            message = (
+                f"{first.parent} has both {first.name} and {second.name}, whose rows would be read twice if they are one table; remove one"
+            )
+            raise DataError(message)
+    return files
