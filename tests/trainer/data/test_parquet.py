@@ -154,6 +154,18 @@ def test_doubts_are_those_of_a_csv(name: str, values: list[Any], tmp_path: Path)
     assert sentences[0] == sentences[1]
 
 
+@pytest.mark.parametrize("reader", ["csv", "parquet"])
+def test_an_infinite_number_in_a_long_column_is_named(reader: str, tmp_path: Path) -> None:
+    """It has no logarithm: the sentence is not the one about numbers that are far apart."""
+    values = [float("inf") if index == 7 else 0.5 * index for index in range(40)]
+    rows = "\n".join(f"{value},{label}" for value, label in zip(values, COLUMNS["label"], strict=True))
+    (tmp_path / "t.csv").write_text(f"size,label\n{rows}\n")
+    pq.write_table(pa.table({"size": values, "label": COLUMNS["label"]}), tmp_path / "t.parquet")
+
+    with pytest.raises(DataError, match=r"(line 9|row 8): 'inf' in column size is no finite number, as the others are; fix it"):
+        read(tmp_path / f"t.{reader}", reader, numeric="")
+
+
 def test_missing_values_are_named_or_become_the_mean(tmp_path: Path) -> None:
     """A null and NaN, in a number, an integer, a word and the target."""
     for name, values in {

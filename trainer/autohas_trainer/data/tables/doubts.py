@@ -143,6 +143,8 @@ def _doubt_about_floats(values_N: Floats) -> tuple[int, str] | None:
 
 
 def _doubt_about_range(values_N: Floats, cells: Sequence[str]) -> tuple[int, str] | None:
+    if not np.isfinite(values_N).all():
+        return None  # what is infinite is refused when the column is encoded, and has no logarithm
     before = len(np.unique(values_N))
     with np.errstate(all="ignore"):
         after = len(np.unique(((values_N - values_N.mean()) / (values_N.std() or 1.0)).astype(np.float32)))
