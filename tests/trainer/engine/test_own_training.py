@@ -117,6 +117,7 @@ def test_searched_values_and_the_recipe_reach_the_code_by_name() -> None:
         ("LossPerExample", r"training_loss gave a tensor of shape \(64,\)"),
         ("OtherMetric", "evaluate gave bleu, but the objective's metric is accuracy"),
         ("NanMetric", "evaluate gave accuracy nan, which is not finite"),
+        ("ComplexMetric", r"evaluate gave a tensor of torch\.complex64 for accuracy; it must give real numbers"),
         ("ShapedMetric", r"evaluate gave shape \(3,\) for accuracy; it must give what each example adds, here \(\d+,\), or one number"),
         ("BadState", r"state_dict\(\) holds a object at own/mean, which a checkpoint cannot keep"),
         ("HalfState", "has state_dict and no load_state_dict"),

@@ -131,6 +131,25 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
         read_history(tmp_path)
 
 
+def test_a_line_that_was_cut_is_dropped_before_the_search_continues(tmp_path: Path) -> None:
+    """The file is shorter than the checkpoint remembers, and ends within a line: what follows is read all the same."""
+    before = HistorySink(tmp_path)
+    before.emit(SearchStarted(info=run_info(tmp_path)))
+    before.emit(lane_step(1))
+    before.emit(lane_step(2))
+    length = before.flush()
+    before.close()
+    (tmp_path / HISTORY_FILE).write_bytes((tmp_path / HISTORY_FILE).read_bytes()[:-10])
+
+    after = HistorySink(tmp_path)
+    after.emit(SearchStarted(info=replace(run_info(tmp_path), history_bytes=length)))
+    after.emit(lane_step(3))
+    after.flush()
+    after.close()
+
+    assert [record.step for record in read_history(tmp_path).steps] == [1, 3]
+
+
 def test_a_full_disk_is_reported_with_the_files_name_and_loses_no_line(tmp_path: Path) -> None:
     """write() knows no name; the error that leaves has one. When there is room again, the next flush writes every line once."""
     sink = HistorySink(tmp_path)

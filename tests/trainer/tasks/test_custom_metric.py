@@ -113,6 +113,7 @@ def test_numbers_reach_the_metric_in_their_own_unit() -> None:
     [
         ("nan", "gave nan; every number must be finite"),
         ("pairs", r"gave a tensor of shape \(60, 2\); it must give what each example contributes, here \(60,\), or one number"),
+        ("imaginary", r"gave a tensor of torch\.complex(64|128); it must give real numbers"),
         ("text", "gave a str; it must give a tensor"),
         ("raises", r"metric\(outputs, targets\) raised KeyError: 'weights'"),
         ("draws", "gave other numbers for the same outputs and targets"),

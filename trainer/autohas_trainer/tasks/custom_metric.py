@@ -131,6 +131,8 @@ class CustomMetric(WrappedTask):
         forms = _FORMS.format(count=count)
         if isinstance(given, bool) or not isinstance(given, Tensor | float | int):
             raise ConfigurationError(f"{self._who} gave a {type(given).__name__}; it must give a tensor: {forms}")
+        if isinstance(given, Tensor) and given.is_complex():
+            raise ConfigurationError(f"{self._who} gave a tensor of {given.dtype}; it must give real numbers")
         values = given.detach().double().cpu() if isinstance(given, Tensor) else torch.tensor(float(given), dtype=torch.float64)
         if values.shape not in ((), (count,)):
             raise ConfigurationError(f"{self._who} gave a tensor of shape {tuple(values.shape)}; it must give {forms}")

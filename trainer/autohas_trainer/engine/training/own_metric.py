@@ -54,6 +54,8 @@ def _numbers_of(measured: Mapping[str, Any], name: str, who: str) -> Tensor:
     metric = measured[name]
     if isinstance(metric, bool) or not isinstance(metric, Tensor | float | int):
         raise ConfigurationError(f"{who} gave a {type(metric).__name__} for {name}, it must give a tensor or a number")
+    if isinstance(metric, Tensor) and metric.is_complex():
+        raise ConfigurationError(f"{who} gave a tensor of {metric.dtype} for {name}; it must give real numbers")
     return torch.as_tensor(metric).detach().double().cpu()
 
 

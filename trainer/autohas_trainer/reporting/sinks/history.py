@@ -101,7 +101,9 @@ class HistorySink:
         with name_os_errors(self._path):
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
             self._file = os.fdopen(descriptor, "r+b", buffering=0)
-            kept = min(info.history_bytes, os.fstat(descriptor).st_size)
+            kept = info.history_bytes
+            if os.fstat(descriptor).st_size < kept:  # a part is lost: what is left of its last line would damage the next one
+                kept = self._file.read().rfind(b"\n") + 1
             self._file.truncate(kept)
             self._file.seek(kept)
             self._length = kept
