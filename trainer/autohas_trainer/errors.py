@@ -36,6 +36,7 @@ __all__ = [
 _STORAGE: Final = {
     errno.ENOSPC: "the disk is full; free space or enlarge the volume, then resume: the last checkpoint is whole",
     errno.EDQUOT: "the disk quota is used up; free space or raise the quota, then resume: the last checkpoint is whole",
+    errno.EFBIG: "the file is larger than a limit of this process (ulimit -f) or of the file system allows; raise it, then resume",
     errno.EROFS: "the file system is read-only; mount it writable, then resume",
     errno.EACCES: "permission denied; give this user (in a pod: its fsGroup) the right to read and write there",
     errno.EPERM: "permission denied; give this user (in a pod: its fsGroup) the right to read and write there",

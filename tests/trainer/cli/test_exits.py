@@ -36,6 +36,7 @@ class OutOfMemoryError(RuntimeError):
         (errors.Interrupted("stopped"), ExitCode.INTERRUPTED, "stopped", False),
         (errors.TrainerError("broken promise"), ExitCode.BUG, "broken promise", True),
         (UsageError("AUTOHAS_PORT"), ExitCode.USAGE, "AUTOHAS_PORT", False),
+        (OSError(errno.EFBIG, "large", "/w/m.bin"), ExitCode.BUG, "/w/m.bin: the file is larger than a limit of this process", False),
         (OSError(errno.ENOSPC, "full", "/w/result.json"), ExitCode.BUG, "/w/result.json: the disk is full; free space", False),
         (OSError(errno.EROFS, "ro", "/w"), ExitCode.BUG, "/w: the file system is read-only", False),
         (PermissionError(errno.EACCES, "no", "/w"), ExitCode.BUG, "/w: permission denied; give this user", False),
