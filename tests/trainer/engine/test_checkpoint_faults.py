@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from autohas_trainer.engine.checkpointing.checkpoint import CheckpointStore
+from autohas_trainer.engine.checkpointing.content_files import ContentFiles
 from autohas_trainer.engine.checkpointing.staging import Part
 from autohas_trainer.engine.checkpointing.start_counter import FILES
 from disk_fixtures import CountingDisk, PowerCut
@@ -228,6 +229,26 @@ def test_a_file_of_another_process_is_trusted_only_when_it_was_read(tmp_path: Pa
     _save(store, 20)
 
     assert _check(tmp_path) == (20, 0)
+
+
+def test_no_manifest_names_a_file_that_another_process_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes in one folder: one tidies up between the files and the manifest of the other, whose next checkpoint has all files."""
+    store, other = _store(tmp_path), _store(tmp_path)
+    _save(store, 10)
+    sync = ContentFiles.sync
+
+    def sync_and_lose(files: ContentFiles) -> None:
+        sync(files)
+        monkeypatch.undo()
+        _save(other, 15)
+
+    monkeypatch.setattr(ContentFiles, "sync", sync_and_lose)
+    with pytest.raises(FileNotFoundError, match="removed by another process"):
+        _save(store, 20)
+
+    assert _check(tmp_path) == (15, 0)
+    _save(store, 30)
+    assert _check(tmp_path) == (30, 0)
 
 
 def test_files_of_a_manifest_that_cannot_be_read_are_kept(tmp_path: Path) -> None:

@@ -153,6 +153,7 @@ class CheckpointStore:
             parts[name] = self._files.put(_staged_part(draft, name).chunks(CHUNK), check)
         state = self._files.put([memoryview(draft.state)], check)
         self._files.sync()
+        self._files.require([state, *parts.values()])
         manifest = {
             "format": FORMAT,
             "step": draft.step,

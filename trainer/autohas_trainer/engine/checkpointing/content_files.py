@@ -6,6 +6,7 @@ Hard links would do the same on fewer file systems: many claims have none.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -98,6 +99,16 @@ class ContentFiles:
             fsync(self._folder)
             self._whole |= self._unsynced
             self._unsynced.clear()
+
+    def require(self, contents: Iterable[Content]) -> None:
+        """Refuse a checkpoint of which a file has gone: another process in this folder removes what it does not name itself.
+
+        Raises:
+            FileNotFoundError: names the file.
+        """
+        for content in contents:
+            if not self.has(content):
+                raise FileNotFoundError(errno.ENOENT, "removed by another process during the save", str(self.path(content)))
 
     def path(self, content: Content) -> Path:
         """Where content lies."""
