@@ -305,6 +305,15 @@ def test_conformance_changes_the_search_that_it_checks(tmp_path: Path) -> None:
     assert "--set changes a search file, and mine.data:Blobs is none" in " ".join(refused.output.split())
 
 
+def test_conformance_names_file_and_line_of_a_wrong_field(tmp_path: Path) -> None:
+    """As every command that reads a search does."""
+    file = _search_file(tmp_path)
+    refused = CliRunner().invoke(app, ["conformance", str(file), "--set", "spec.task.model.template=nope"])
+
+    assert refused.exit_code == 78
+    assert re.search(rf"{re.escape(file.name)}:\d+: spec\.task\.model\.template: ", refused.output.replace("\n", ""))
+
+
 def test_a_name_that_is_an_emoji_stays_text() -> None:
     """Rich would show `:X:` of an entrypoint as a picture."""
     printed = CliRunner().invoke(app, ["conformance", "nope.mod:X"])

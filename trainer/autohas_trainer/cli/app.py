@@ -223,7 +223,8 @@ def conformance(  # noqa: PLR0913 - one parameter per option
 ) -> None:
     """Check custom data and models against the entrypoint contract; custom code is found as Python finds it (PYTHONPATH)."""
     check = partial(_conformance, target, input_shape, outputs, arguments or [], settings or [], regression=regression)
-    raise typer.Exit(run_command(lambda _: check(), None))
+    file = Path(target) if target.endswith((".yaml", ".yml")) else None  # gives errors of the search their line
+    raise typer.Exit(run_command(lambda _: check(), file))
 
 
 def main() -> None:
