@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from autohas_api.wire.messages import Stage
 from autohas_trainer.engine.checkpointing.checkpoint import CheckpointStore
 from autohas_trainer.engine.checkpointing.staging import Part
 from autohas_trainer.engine.checkpointing.start_counter import CHECKPOINTS, FILES, WRITING, has_begun
+from autohas_trainer.errors import CheckpointError
 from autohas_trainer.events import StepRecord
 from engine_fixtures import NOTICES_OF_BUDGETS, Killed, MemorySink, checkpoint_files, search, small_search
 
@@ -81,6 +83,26 @@ def test_damage_is_reported_once_and_kept_in_bounds(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [".damaged-000000000013", ".damaged-000000000014", "000000000010", FILES]
     _save(_store(tmp_path), 11)
     assert len(list((tmp_path / FILES).iterdir())) == 2 * 4  # of 10, 11, 13 and 14: tensors and state
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "000000000010/manifest.json is missing"),
+        ("{", "its manifest.json is damaged: Expecting property name"),
+        ("[]", "its manifest.json lacks fields that a checkpoint of this version has"),
+        ('{"format": 7}', "its manifest.json lacks fields that a checkpoint of this version has"),
+    ],
+)
+def test_damage_of_a_manifest_is_said_in_words(tmp_path: Path, content: str | None, words: str) -> None:
+    """Not in those of Python's exceptions."""
+    _save(_store(tmp_path), 10)
+    manifest = tmp_path / f"{10:012d}" / "manifest.json"
+    manifest.unlink() if content is None else manifest.write_text(content)
+
+    with pytest.raises(CheckpointError, match=re.escape(words)) as refusal:
+        _store(tmp_path).newest(lambda _: None)
+    assert "Errno" not in str(refusal.value)
 
 
 def _unreadable(path: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -242,7 +242,7 @@ class CheckpointStore:
             except (CheckpointError, OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
                 if isinstance(error, OSError) and not isinstance(error, _MISSING):
                     unanswered = unanswered or error
-                damage.append(f"checkpoint {folder.name} cannot be used: {error}")
+                damage.append(f"checkpoint {folder.name} cannot be used: {_describe_damage(error)}")
                 on_damaged(damage[-1])
             else:
                 self._set_aside(folders[folders.index(folder) + 1 :])
@@ -297,6 +297,19 @@ class CheckpointStore:
 def _staged_part(draft: Draft, name: str) -> StagedPart:
     """The copy of a part that changed; made now, and alone in memory, unless all were copied before."""
     return draft.staged.pop(name) if draft.staged is not None else stage({name: draft.changed[name]})[name]
+
+
+def _describe_damage(error: Exception) -> str:
+    """What is wrong with a checkpoint, in words instead of Python's."""
+    match error:
+        case FileNotFoundError():
+            return f"{error.filename} is missing"
+        case OSError() | CheckpointError() | SafetensorError():
+            return str(error)
+        case json.JSONDecodeError() | UnicodeDecodeError():
+            return f"its {_MANIFEST} is damaged: {error}"
+        case _:
+            return f"its {_MANIFEST} lacks fields that a checkpoint of this version has, or has other values in them"
 
 
 def _list_contents(manifest: Mapping[str, Any]) -> Iterable[Content]:
