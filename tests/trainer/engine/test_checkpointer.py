@@ -248,6 +248,19 @@ def test_work_that_is_given_up_says_so() -> None:
     assert background.is_done
 
 
+def test_work_is_done_at_once_where_no_thread_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit of threads costs time, not the search; the refusal stands for a pod's limit of processes."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    done = Background(lambda _: "saved")
+
+    assert done.is_done
+    assert done.result() == "saved"
+
+
 @pytest.mark.parametrize("left", [0, 10**9])
 def test_a_checkpoint_without_room_for_a_copy_is_written_before_the_next_step(
     left: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -27,15 +27,24 @@ class Background(Generic[T]):
     """Work that has begun."""
 
     def __init__(self, work: Callable[[Callable[[], None]], T]) -> None:
-        """Begin; `work` gets a function to call from time to time, which raises `Abandoned` after `abandon`."""
+        """Begin; where no thread can start, end too.
+
+        `work` gets a function to call from time to time, which raises `Abandoned` after `abandon`.
+        """
         self._outcome: Future[T] = Future()
         self._work = work
         self._is_abandoned = threading.Event()
         self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # the pod or the user may have no more threads: then the caller waits for the work
+            self._complete()
 
     def _run(self) -> None:
         _yield_processor()
+        self._complete()
+
+    def _complete(self) -> None:
         try:
             self._outcome.set_result(self._work(self._check))
         except BaseException as error:  # noqa: BLE001 - raised where the result is asked for
@@ -52,7 +61,8 @@ class Background(Generic[T]):
 
     def result(self) -> T:
         """Wait for the end; return what the work returned, or raise what it raised."""
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         return self._outcome.result()
 
     def abandon(self) -> None:
