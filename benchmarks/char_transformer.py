@@ -23,7 +23,7 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.base import yaml_file
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
-from autohas_trainer.seeding import Key, make_deterministic
+from autohas_trainer.seeding import make_deterministic
 
 EXAMPLE: Final = Path(__file__).parents[1] / "examples" / "20-char-transformer.yaml"
 LENGTH, BATCH, WIDTH, DEPTH, HEADS = 64, 32, 128, 4, 4
@@ -114,8 +114,7 @@ def load_product(path: Path, steps: int) -> SearchTask:
 
 def build_first(search_task: SearchTask, seed: int) -> nn.Module:
     """The default's network at step 0."""
-    key: Key = (search_task.seed, "network", *([seed] if seed else []))  # as a training's
-    return search_task.template.build(search_task.built_from(search_task.space.default), key).train()
+    return _copy_network(search_task, Training(search_task, search_task.space.default, repeat=seed)).train()
 
 
 def train_product(search_task: SearchTask, seed: int) -> nn.Module:
@@ -123,7 +122,11 @@ def train_product(search_task: SearchTask, seed: int) -> nn.Module:
     training = Training(search_task, search_task.space.default, repeat=seed)
     while not training.is_finished:
         training.step()
-    network = search_task.template.build(search_task.built_from(search_task.space.default), (0,)).eval()
+    return _copy_network(search_task, training).eval()
+
+
+def _copy_network(search_task: SearchTask, training: Training) -> nn.Module:
+    network = search_task.template.build(search_task.built_from(search_task.space.default), (0,))
     network.load_state_dict(training.model_tensors())
     return network
 

@@ -6,7 +6,7 @@
 - Exact resume: searches under Strict that stop halfway and continue have the digests of undisturbed ones.
 
 Pairs take turns, so that a slower clock slows both. On a CPU the same tables come from small networks; what counts as a wait is then a
-number that is taken out of a tensor, outside of torch's optimizers.
+number that is taken out of a tensor, other than the counts of updates that torch keeps on the host.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,9 +29,10 @@ from benchmarks.gpu_data import Case, write_data
 from benchmarks.jobs import make_job
 from benchmarks.plain_loop import PlainLoop
 from benchmarks.provenance import provenance
+from benchmarks.step.kernels import Waits
+from benchmarks.step.lanes import step_counts
+from benchmarks.step.pairs import timed
 from benchmarks.step.stage import stage_pairs
-from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from autohas_api.accept.acceptance import accept
 from autohas_trainer.engine.accounting.ledger import Ledger
@@ -96,36 +97,6 @@ CPU: Final = Sizes(
 )
 
 
-class _HostCopies(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no annotation here
-    """Counts operations that take a number out of a tensor, but not those of an optimizer: torch's keep their counts on the host."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # as above
-        self.count = 0
-        self._is_counting = True
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += self._is_counting and func.overloadpacket.__name__ in {"_local_scalar_dense", "item", "nonzero", "equal"}
-        return func(*args, **(kwargs or {}))
-
-    @contextmanager
-    def counting(self) -> Iterator[None]:
-        """Count what is done inside."""
-        hooks = register_optimizer_step_pre_hook(self._pause), register_optimizer_step_post_hook(self._continue)
-        try:
-            with self:
-                yield
-        finally:
-            for hook in hooks:
-                hook.remove()
-
-    def _pause(self, *_: Any) -> None:
-        self._is_counting = False
-
-    def _continue(self, *_: Any) -> None:
-        self._is_counting = True
-
-
 @dataclass(frozen=True, slots=True)
 class Bench:
     """The device, and how time and waits are taken on it."""
@@ -140,22 +111,19 @@ class Bench:
     def time(self, work: Callable[[], Any]) -> tuple[float, Any]:
         """Seconds of a call and what it returned: from idle to idle on a GPU, of this process on the processor on a CPU."""
         if not self.is_gpu:
-            begun = time.process_time()
-            result = work()
-            return time.process_time() - begun, result
+            return timed(work)
         torch.cuda.synchronize()
         begun = time.perf_counter()
         result = work()
         torch.cuda.synchronize()
         return time.perf_counter() - begun, result
 
-    def count_waits(self, work: Callable[[], Any]) -> tuple[int, Any]:
-        """How often a call waits for the device, and what it returned."""
+    def count_waits(self, work: Callable[[], Any], on_host: Sequence[torch.Tensor] = ()) -> tuple[int, Any]:
+        """How often a call waits for the device, and what it returned; on a CPU reading `on_host` is none, see `Waits`."""
         if not self.is_gpu:
-            mode = _HostCopies()
-            with mode.counting():
+            with Waits(on_host) as waits:
                 result = work()
-            return mode.count, result
+            return waits.count, result
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             torch.cuda.set_sync_debug_mode("warn")
@@ -219,7 +187,7 @@ class Workbench:
         pairs = [
             (self.bench.time(run_lane)[0] / BLOCK, self.bench.time(partial(loop.run, BLOCK))[0] / BLOCK) for _ in range(self.sizes.blocks)
         ]
-        waits = self.bench.count_waits(run_lane)[0] / BLOCK
+        waits = self.bench.count_waits(run_lane, step_counts(lane))[0] / BLOCK
         yield self._row("lane", pairs, waits)
         document = self.document(self.sizes.supernet_steps)
         pairs, counts = (

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from benchmarks.memory.wide import TASK
 from benchmarks.provenance import provenance
 
 from autohas_api.accept.acceptance import accept
@@ -67,11 +68,7 @@ def _document() -> dict[str, Any]:
         "kind": "AutoHASSearch",
         "metadata": {"name": "bench"},
         "spec": {
-            "task": {
-                "data": {"name": "digits"},
-                "model": {"entrypoint": "benchmarks.memory.wide:build"},
-                "recipe": {"learningRate": "0.01", "batchSize": 32},
-            },
+            "task": TASK,
             "objective": {"metric": "accuracy"},
             "searchSpace": {"hyperparameters": [{"name": "learning_rate", "continuous": {"min": "0.001", "max": "0.03", "scale": "Log"}}]},
             "budget": {"trainings": "6"},

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import torch
 from benchmarks.jobs import NeverStopped, make_job
+from benchmarks.memory.wide import TASK
 from benchmarks.provenance import provenance
 
 from autohas_api.accept.acceptance import accept
@@ -56,11 +57,7 @@ def _document(strategy: str, trainings: str) -> dict[str, Any]:
         "kind": "AutoHASSearch",
         "metadata": {"name": "bench"},
         "spec": {
-            "task": {
-                "data": {"name": "digits"},
-                "model": {"entrypoint": "benchmarks.memory.wide:build"},
-                "recipe": {"learningRate": "0.01", "batchSize": 32},
-            },
+            "task": TASK,
             "objective": {"metric": "accuracy"},
             "searchSpace": {
                 "hyperparameters": [

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import Any, Final
 
 from torch import nn
 
-__all__ = ["build"]
+__all__ = ["TASK", "build"]
 
 _WIDTH = 3450
+TASK: Final[dict[str, Any]] = {
+    "data": {"name": "digits"},
+    "model": {"entrypoint": "benchmarks.memory.wide:build"},
+    "recipe": {"learningRate": "0.01", "batchSize": 32},
+}
+"""spec.task of a search over it."""
 
 
 def build(input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:

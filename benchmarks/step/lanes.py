@@ -10,12 +10,13 @@ from functools import partial
 from benchmarks.plain_loop import PlainLoop
 from benchmarks.step.kernels import Waits
 from benchmarks.step.pairs import Pair, timed
+from torch import Tensor
 
 from autohas_trainer.engine.training.loss_window import LENGTH
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
 
-__all__ = ["LaneCost", "compare_loops", "measure_lane"]
+__all__ = ["LaneCost", "compare_loops", "measure_lane", "step_counts"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +32,16 @@ def measure_lane(search_task: SearchTask, blocks: int) -> LaneCost:
     """A lane of the default configuration from its beginning, with the average of its weights, and a plain loop."""
     training, loop = Training(search_task, search_task.space.default), PlainLoop(search_task)
     pairs = _pairs(partial(_run, training), loop.run, blocks)
-    optimizer = training._optimizer  # noqa: SLF001 - a count of updates, which torch keeps on the host, is no wait
-    assert optimizer is not None  # noqa: S101 - it has taken steps
-    with Waits([state["step"] for state in optimizer.state.values() if "step" in state]) as waits:
+    with Waits(step_counts(training)) as waits:
         readings = _run(training, LENGTH)
     return LaneCost(pairs=pairs, waits_per_step=waits.count / LENGTH, readings_per_step=readings / LENGTH)
+
+
+def step_counts(training: Training) -> list[Tensor]:
+    """The counts of updates of a training that has taken steps: torch keeps them on the host, so that reading one is no wait."""
+    optimizer = training._optimizer  # noqa: SLF001 - as above
+    assert optimizer is not None  # noqa: S101 - it has taken steps
+    return [state["step"] for state in optimizer.state.values() if "step" in state]
 
 
 def compare_loops(search_task: SearchTask, blocks: int) -> list[Pair]:
