@@ -277,7 +277,7 @@ def test_comparisons_before_the_end_share_one_part_of_the_selection_split(tmp_pa
     asked: list[list[float]] = []
     original = state.search_task.splits.selection
 
-    def selection(most: int | None = None, largest: int | None = None) -> Iterator[SelectionBatch]:
+    def selection(most: int | None = None, largest: int = 512) -> Iterator[SelectionBatch]:
         batches = list(original(most, largest))
         asked.append(torch.cat([batch.inputs for batch in batches]).flatten().tolist())
         yield from batches

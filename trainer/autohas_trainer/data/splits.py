@@ -41,9 +41,9 @@ def count_chunks(num_examples: int, largest: int) -> int:
     return max(1, min(math.ceil(num_examples / largest), num_examples // 2))
 
 
-def _chunk(rows_N: Rows, largest: int | None) -> list[Rows]:
-    """Return the rows in chunks of at most `largest` (None: 512) whose lengths differ by at most one."""
-    number = count_chunks(len(rows_N), largest or LARGEST_CHUNK)
+def _chunk(rows_N: Rows, largest: int) -> list[Rows]:
+    """Return the rows in chunks of at most `largest` whose lengths differ by at most one."""
+    number = count_chunks(len(rows_N), largest)
     ends = [len(rows_N) * chunk // number for chunk in range(number + 1)]
     return [rows_N[start:end] for start, end in itertools.pairwise(ends)]
 
@@ -68,7 +68,7 @@ class TestSplit:
         """Return the number of examples, which is no secret."""
         return len(self._examples)
 
-    def unseal(self, largest: int | None = None) -> Iterator[TestBatch]:
+    def unseal(self, largest: int = LARGEST_CHUNK) -> Iterator[TestBatch]:
         """Return the batches of at most `largest` examples, in file order.
 
         Raises:
@@ -76,7 +76,7 @@ class TestSplit:
         """
         return self.unseal_passes(largest)()
 
-    def unseal_passes(self, largest: int | None = None) -> Callable[[], Iterator[TestBatch]]:
+    def unseal_passes(self, largest: int = LARGEST_CHUNK) -> Callable[[], Iterator[TestBatch]]:
         """As `unseal`, for several passes: each call of what is returned gives all batches.
 
         Raises:
@@ -208,12 +208,12 @@ class Splits:
         for inputs, targets_B in _pass_over(self._examples, torch.tensor_split(rows_N, max(1, self.num_reward // size))):
             yield RewardBatch(inputs=inputs, targets_B=targets_B)
 
-    def selection(self, most: int | None = None, largest: int | None = None) -> Iterator[SelectionBatch]:
+    def selection(self, most: int | None = None, largest: int = LARGEST_CHUNK) -> Iterator[SelectionBatch]:
         """Yield the selection split in a fixed order, in chunks of nearly equal size.
 
         Args:
             most: Yield at most this number of examples: always the same ones, classes in proportion. None: the whole split.
-            largest: Examples of one chunk at most; None: 512.
+            largest: Examples of one chunk at most.
         """
         rows_N = self._selection if most is None or most >= self.num_selection else self._selection_of(most)
         for inputs, targets_B in _pass_over(self._examples, _chunk(rows_N, largest)):
@@ -229,11 +229,11 @@ class Splits:
         is_drawn_N = np.isin(self._indices.selection, np.concatenate(drawn))
         return self._selection[torch.from_numpy(is_drawn_N).to(self._rows_device)]
 
-    def test(self, largest: int | None = None) -> Iterator[TestBatch]:
+    def test(self, largest: int = LARGEST_CHUNK) -> Iterator[TestBatch]:
         """Open the test split; a second call raises `TrainerError`."""
         return self._test.unseal(largest)
 
-    def test_passes(self, largest: int | None = None) -> Callable[[], Iterator[TestBatch]]:
+    def test_passes(self, largest: int = LARGEST_CHUNK) -> Callable[[], Iterator[TestBatch]]:
         """Open the test split for several passes, one per call of what is returned; a second opening raises `TrainerError`."""
         return self._test.unseal_passes(largest)
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autohas_trainer.data.tables.columns import Categorical, Column, Numeric, encode_columns
+from autohas_trainer.data.tables.columns import Categorical, Column, Numeric, encode_columns, place_columns
 from autohas_trainer.data.tables.table import check_missing
 from autohas_trainer.data.tables.table_file import Table
 from autohas_trainer.errors import DataError
@@ -75,12 +75,10 @@ class _TableEncoder:
             raise DataError(message)
         if self._refuses_missing:
             check_missing(table, self._columns, "fill it in: the training data had a value in every row")
-        encoded, start = encode_columns(table, self._columns), 0
-        for column in self._columns:
-            end = start + len(column.scaled)
+        encoded = encode_columns(table, self._columns)
+        for column, part in place_columns(self._columns):
             if isinstance(column, Categorical):
-                _warn_of_new_words(column, table, encoded[:, start:end].any(axis=1))
-            start = end
+                _warn_of_new_words(column, table, encoded[:, part].any(axis=1))
         return torch.from_numpy(encoded)
 
 

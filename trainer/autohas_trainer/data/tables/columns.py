@@ -6,8 +6,9 @@ split's mean. Categories become one column each, 1 or 0, which is not standardis
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ __all__ = [
     "Numeric",
     "encode_columns",
     "is_missing_number",
+    "place_columns",
     "read_columns",
 ]
 
@@ -188,12 +190,15 @@ def encode_columns(table: Table, columns: Sequence[Column]) -> Floats:
         DataError: A cell is not what the column is.
     """
     encoded = np.empty((len(table), sum(len(column.scaled) for column in columns)), dtype=np.float64)
-    start = 0
-    for column in columns:
-        end = start + len(column.scaled)
-        encoded[:, start:end] = column.encode(table)
-        start = end
+    for column, part in place_columns(columns):
+        encoded[:, part] = column.encode(table)
     return encoded
+
+
+def place_columns(columns: Sequence[Column]) -> Iterator[tuple[Column, slice]]:
+    """Yield each column with its place among the inputs."""
+    ends = itertools.accumulate((len(column.scaled) for column in columns), initial=0)
+    return ((column, slice(*part)) for column, part in zip(columns, itertools.pairwise(ends), strict=True))
 
 
 def is_missing_number(cell: str) -> bool:
