@@ -27,7 +27,7 @@ from autohas_trainer.cli.command_form import Answer, OutputFormat, OutputOption,
 from autohas_trainer.cli.environment import available_threads, let_threads_sleep
 from autohas_trainer.cli.exits import UsageError, make_folder
 from autohas_trainer.cli.judging import read_for_folder
-from autohas_trainer.cli.settings import apply_settings, list_unused
+from autohas_trainer.cli.settings import SEARCH_FILES, apply_settings, list_unused
 from autohas_trainer.cli.signals import StopOnSignal
 
 __all__ = ["app", "main"]
@@ -223,7 +223,7 @@ def conformance(  # noqa: PLR0913 - one parameter per option
 ) -> None:
     """Check custom data and models against the entrypoint contract; custom code is found as Python finds it (PYTHONPATH)."""
     check = partial(_conformance, target, input_shape, outputs, arguments or [], settings or [], regression=regression)
-    file = Path(target) if target.endswith((".yaml", ".yml")) else None  # gives errors of the search their line
+    file = Path(target) if target.endswith(SEARCH_FILES) else None  # gives errors of the search their line
     raise typer.Exit(run_command(lambda _: check(), file))
 
 

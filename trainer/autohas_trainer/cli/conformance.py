@@ -20,7 +20,7 @@ from autohas_api.space.decisions import Role, Space
 from autohas_api.spec.hyperparameters import KNOWN
 from autohas_api.spec.search import Spec
 from autohas_trainer.cli.exits import UsageError
-from autohas_trainer.cli.settings import apply_settings
+from autohas_trainer.cli.settings import SEARCH_FILES, apply_settings
 from autohas_trainer.conformance import Check, check_data, check_model, check_template, check_train_transform
 from autohas_trainer.data.custom import FIELD as DATA_FIELD
 from autohas_trainer.data.custom import make_data
@@ -38,7 +38,6 @@ from autohas_trainer.templates.custom import build_custom
 __all__ = ["Target", "conformance"]
 
 
-_SEARCH_FILES: Final = (".yaml", ".yml")
 _NUM_EXAMPLES: Final = 8
 _Sections = Iterator[tuple[str, Callable[[], list[Check]]]]
 """Pairs of a title and the function that runs its checks."""
@@ -65,7 +64,7 @@ def conformance(target: Target, console: Console) -> None:
         UsageError: The options do not fit together.
     """
     make_deterministic(1)
-    sections = _of_file(target) if target.name.endswith(_SEARCH_FILES) else _of_entrypoint(target)
+    sections = _of_file(target) if target.name.endswith(SEARCH_FILES) else _of_entrypoint(target)
     broken = 0
     for title, check_all in sections:
         console.print(title, markup=False, highlight=False, soft_wrap=True)  # first: the checks may take long

@@ -10,7 +10,7 @@ from torch import Tensor
 from autohas_api.space.decisions import Configuration
 from autohas_trainer.engine.live_bytes import count_evaluation
 from autohas_trainer.engine.memory_limit import measure_memory_left
-from autohas_trainer.engine.memory_plan import NetworkMemory, bound_activations, count_from_shapes, take_evaluated
+from autohas_trainer.engine.memory_plan import NetworkMemory, bound_activations, build_network, count_from_shapes, take_evaluated
 from autohas_trainer.engine.training.own_training import begin_training
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.templates import OwnNetworks, use_batch_statistics
@@ -37,7 +37,7 @@ def _measure_evaluation(search_task: SearchTask, configuration: Configuration) -
     """Measure one forward pass of an evaluation; None for own training, which alone knows how to call its module."""
     if isinstance(search_task.template, OwnNetworks):
         return None
-    module = search_task.template.build(search_task.built_from(configuration), (search_task.seed, "network"))
+    module = build_network(search_task, configuration)
     return count_evaluation(use_batch_statistics(module.to(search_task.device)), take_evaluated(search_task))
 
 

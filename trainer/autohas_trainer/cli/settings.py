@@ -13,8 +13,10 @@ from autohas_api.base.structural_schema import structural_schema
 from autohas_api.base.yaml_file import parse_scalar
 from autohas_api.spec.search import Spec
 
-__all__ = ["apply_settings", "list_unused"]
+__all__ = ["SEARCH_FILES", "apply_settings", "list_unused"]
 
+SEARCH_FILES: Final = (".yaml", ".yml")
+"""How the name of a search file ends, where a command takes an entrypoint too: only such a file has settings."""
 _PART: Final = re.compile(r"([A-Za-z0-9_./-]+?)((?:\[[0-9]+\])*)")
 _ROOTS: Final = ("spec", "metadata")
 

@@ -36,6 +36,7 @@ __all__ = [
     "NetworkMemory",
     "PlanMemory",
     "bound_activations",
+    "build_network",
     "count_from_shapes",
     "list_moments",
     "measure_network",
@@ -166,7 +167,7 @@ def measure_network(search_task: SearchTask, configuration: Configuration) -> Ne
     Raises:
         CandidateError: the network cannot be built.
     """
-    module, recipe = _build(search_task, configuration), search_task.recipe(configuration)
+    module, recipe = build_network(search_task, configuration), search_task.recipe(configuration)
     tied = tied_names(module)
     trained = sum(parameter.nbytes for parameter in trained_parameters(module).values())
     keeps_nothing = recipe.optimizer == "sgd" and recipe.momentum == 0
@@ -178,7 +179,12 @@ def measure_network(search_task: SearchTask, configuration: Configuration) -> Ne
     )
 
 
-def _build(search_task: SearchTask, configuration: Configuration) -> nn.Module:
+def build_network(search_task: SearchTask, configuration: Configuration) -> nn.Module:
+    """Build the network of a configuration as a training does.
+
+    Raises:
+        CandidateError: it cannot be built.
+    """
     with candidate_part("building its network", culprit=fault_key(configuration), is_custom=search_task.custom.is_custom):
         return search_task.template.build(search_task.built_from(configuration), (search_task.seed, "network"))
 
@@ -207,7 +213,7 @@ def count_from_shapes(search_task: SearchTask, configuration: Configuration, net
     template = search_task.template
     if isinstance(template, OwnNetworks) or (search_task.custom.has_model and not isinstance(template, Searchable)):
         return network
-    module = _build(search_task, configuration).to("meta")
+    module = build_network(search_task, configuration).to("meta")
     batch = search_task.splits.train_batch(0, search_task.recipe(configuration).batch_size, search_task.seed).inputs
     try:
         return replace(
