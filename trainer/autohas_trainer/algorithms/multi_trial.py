@@ -1,0 +1,70 @@
+"""The multi-trial algorithms: trials with trainings of their own, which a sampler proposes and a schedule cuts short.
+
+The default is trial 0 and the spec's initial points follow it, whatever the sampler is. A configuration is a trial once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+from autohas_api.space.decisions import Configuration, Space
+from autohas_trainer.algorithms._base import Candidate, StepContext, SupernetStep
+from autohas_trainer.algorithms._proposer import Sampler, TrialRecord
+from autohas_trainer.algorithms.uniform import draw_uniformly
+from autohas_trainer.seeding import stream
+from autohas_trainer.space.policy import Policy
+
+__all__ = ["MultiTrial"]
+
+_DRAWS_OF_SAMPLER: Final = 50
+"""Draws of the sampler for one trial before it is drawn uniformly: a sampler that is certain repeats itself."""
+_UNIFORM_DRAWS: Final = 1000
+"""Uniform draws after which what is left of a space is too unlikely to be drawn."""
+
+
+class MultiTrial:
+    """Proposes trials; has no shared weights and no controller that learns."""
+
+    def __init__(self, space: Space, sampler: Sampler, *, initial: Sequence[Configuration] = (), parallel_trials: int = 1) -> None:
+        """Propose the default, then `initial`, then what the sampler draws.
+
+        A draw knows the results of all trials before it but the last `parallel_trials - 1`.
+        """
+        self.policy = Policy(space, learning_rate=1.0)
+        self._space, self._sampler, self._parallel_trials = space, sampler, parallel_trials
+        self._first = (space.default, *(point for point in dict.fromkeys(initial) if point != space.default))
+
+    def propose(self, number: int, seed: int, history: Sequence[TrialRecord], left_out: Collection[Configuration]) -> Configuration | None:
+        """The configuration of trial `number`, none of `left_out`; None where the space has no more of them, or only unlikely ones."""
+        if number < len(self._first):
+            return self._first[number]
+        known = [record for record in history if record.number <= number - self._parallel_trials]
+        rng = stream(seed, "trials", number)
+        for _ in range(_DRAWS_OF_SAMPLER):
+            if (drawn := self._sampler.draw(known, rng)) not in left_out:
+                return drawn
+        uniform = (draw_uniformly(self._space, rng) for _ in range(_UNIFORM_DRAWS))
+        return next((drawn for drawn in uniform if drawn not in left_out), None)
+
+    def begin(self, reference: Configuration) -> None:
+        """Nothing to take: there are no lanes."""
+
+    def step(self, context: StepContext) -> SupernetStep:  # noqa: ARG002 - the protocol's
+        """Refuse: a plan of trials has no supernet steps."""
+        raise RuntimeError("a multi-trial algorithm has no supernet")
+
+    def reject(self, sample: Configuration) -> bool:  # noqa: ARG002 - the protocol's
+        """Nothing learns."""
+        return False
+
+    def candidates(self, count: int, rng: object) -> list[Candidate]:  # noqa: ARG002 - the protocol's
+        """Refuse: each trial is proposed when those before it are compared."""
+        raise RuntimeError("a multi-trial algorithm proposes its trials one after another")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing changes: proposals are a function of seed and history."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing to load."""
