@@ -104,6 +104,11 @@ class Decision:
         return len(self.choices) > 1
 
     @property
+    def is_ordered(self) -> bool:
+        """Whether all choices are numbers."""
+        return all(re.fullmatch(DECIMAL_PATTERN, choice) is not None for choice in self.choices)
+
+    @property
     def fixed(self) -> str:
         """The value where none is drawn: the only choice, otherwise the default."""
         return self.choices[0] if len(self.choices) == 1 else self.default

@@ -132,7 +132,7 @@ def name_change(decision: str, value: str) -> str:
 
 def _is_ordered(decision: Decision, value: str) -> bool:
     """Whether choices and value are numbers."""
-    return all(re.fullmatch(DECIMAL_PATTERN, text) is not None for text in (*decision.choices, value))
+    return decision.is_ordered and re.fullmatch(DECIMAL_PATTERN, value) is not None
 
 
 def _change(space: Space, values: Mapping[str, str], changes: Mapping[str, str]) -> Configuration:

@@ -1,0 +1,88 @@
+"""RegularizedEvolution: a population whose oldest member dies. The sampler.
+
+    the first trials    are drawn uniformly, as many as the population has members
+    every other trial   a random sample of the population; a copy of its best member, in which one decision is changed
+    who dies            the oldest member, however good it is; without aging the worst member of the sample
+
+Source: Real et al. (2019), "Regularized Evolution for Image Classifier Architecture Search". Without aging and with a sample of two, Real
+et al. (2017), "Large-Scale Evolution of Image Classifiers". A sample has distinct members, as in the authors' public code.
+Ours: hyperparameters are changed as architecture is. A changed decision takes any of its other choices, or any value of its range;
+decisions that the change makes active have their default. There is no mutation that changes nothing: a configuration is a trial once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from autohas_api.space.decisions import Configuration, Decision, Space
+from autohas_trainer.algorithms._proposer import TrialRecord
+from autohas_trainer.algorithms.uniform import draw_uniformly, draw_value
+from autohas_trainer.seeding import stream
+
+__all__ = ["EvolutionSampler", "mutate"]
+
+
+class EvolutionSampler:
+    """Proposes children of good members of a population, which is a function of seed and history."""
+
+    def __init__(self, space: Space, seed: int, *, population: int, sample: int, aging: bool) -> None:
+        """Draw from `space`.
+
+        Args:
+            space: What is searched.
+            seed: Of the search; it keys the samples.
+            population: Number of members.
+            sample: Members of which the best one is copied, at most `population`.
+            aging: Whether the oldest member dies, not the worst one of the sample.
+        """
+        self._space, self._seed = space, seed
+        self._population, self._sample, self._aging = population, sample, aging
+
+    def draw(self, history: Sequence[TrialRecord], rng: np.random.Generator) -> Configuration:
+        """A uniform configuration as long as the population is not complete, then a child of `find_parent`."""
+        parent = self.find_parent(history)
+        return draw_uniformly(self._space, rng) if parent is None else mutate(self._space, parent.configuration, rng)
+
+    def find_parent(self, history: Sequence[TrialRecord]) -> TrialRecord | None:
+        """The best member of the sample that is due after this history, the oldest one of equals; None: the population is not complete."""
+        if len(history) < self._population:
+            return None
+        return max(self._draw_sample(self.list_members(history), len(history)), key=_rank)
+
+    def list_members(self, history: Sequence[TrialRecord]) -> list[TrialRecord]:
+        """The members that live after this history, the oldest first."""
+        if self._aging:
+            return list(history[-self._population :])
+        members = list(history[: self._population])
+        for num_known in range(self._population, len(history)):
+            members.remove(min(self._draw_sample(members, num_known), key=_rank))
+            members.append(history[num_known])
+        return members
+
+    def _draw_sample(self, members: Sequence[TrialRecord], num_known: int) -> list[TrialRecord]:
+        """Distinct members, the oldest first. Keyed by the number of known trials, so that a later draw can find out who died."""
+        rng = stream(self._seed, "tournament", num_known)
+        return [members[index] for index in sorted(rng.choice(len(members), size=self._sample, replace=False).tolist())]
+
+
+def mutate(space: Space, parent: Configuration, rng: np.random.Generator) -> Configuration:
+    """The parent with another value of one of its active decisions, each of which is as likely."""
+    values = space.as_mapping(parent)
+    active = [decision for decision in space.searched_decisions() if space.is_active(decision, values)]
+    decision = active[int(rng.integers(len(active)))]
+    return space.configuration({**values, decision.name: _draw_other(decision, values[decision.name], rng)})
+
+
+def _draw_other(decision: Decision, value: str, rng: np.random.Generator) -> str:
+    if decision.range is not None:
+        return draw_value(decision, rng)
+    others = [choice for choice in decision.choices if choice != value]
+    return others[int(rng.integers(len(others)))]
+
+
+def _rank(record: TrialRecord) -> float:
+    """The score; a trial that failed or diverged is the worst."""
+    return -math.inf if record.score is None else record.score
