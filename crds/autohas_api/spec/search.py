@@ -207,10 +207,14 @@ class Spec(Model):
             at=".objective.metric",
         ),
         rule(
-            _IS_CLASSIFICATION | (field("task.recipe.classWeights").equals("Uniform") & ~field("task.recipe.weightByClass").is_given),
-            "classWeights must be Uniform, and weightByClass not given, when the metric is rmse, mae or r2, or customMetric.targets is"
-            " Numbers: there are no classes",
+            _IS_CLASSIFICATION | field("task.recipe.classWeights").equals("Uniform"),
+            "classWeights must be Uniform when the metric is rmse, mae or r2, or customMetric.targets is Numbers: there are no classes",
             at=".task.recipe.classWeights",
+        ),
+        rule(
+            _IS_CLASSIFICATION | ~field("task.recipe.weightByClass").is_given,
+            "weightByClass must not be given when the metric is rmse, mae or r2, or customMetric.targets is Numbers: there are no classes",
+            at=".task.recipe.weightByClass",
         ),
         rule(
             ~is_metric_in(("bpb",), "objective.") | ~field("task.data.name").is_given | field("task.data.name").is_in(TEXTS),

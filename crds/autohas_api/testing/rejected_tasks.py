@@ -221,8 +221,8 @@ TASK_REJECTED_BY_RULE: Final = (
             **_REGRESSION_WITH_CLASS_WEIGHTS,
             "task": {"data": _CSV, "model": {"template": "mlp-small"}, "recipe": {"weightByClass": {"a": "2"}}},
         },
-        field="spec.task.recipe.classWeights",
-        words="weightByClass not given, when the metric is rmse",
+        field="spec.task.recipe.weightByClass",
+        words="weightByClass must not be given when the metric is rmse",
     ),
     Rejection(
         path="spec.task.recipe",

@@ -20,7 +20,9 @@ from autohas_api.base.objective_metrics import TaskKind
 from autohas_trainer.data import Splits, load
 from autohas_trainer.data.arrow.arrow_file import read_arrow_table
 from autohas_trainer.data.arrow.parquet import parquet
+from autohas_trainer.data.tables.cells import Numbers
 from autohas_trainer.errors import ConfigurationError, DataError
+from data_fixtures import test_numbers
 
 COLUMNS: dict[str, list[Any]] = {
     "size": [0.1 * index + 1 / 3 for index in range(40)],
@@ -192,6 +194,71 @@ def test_shards_of_different_types_are_one_column(tmp_path: Path) -> None:
     pq.write_table(table(count=["many"] * 40).slice(20, 20), second)
     with pytest.raises(DataError, match=r"train-00001-of-00002\.parquet, row 1: 'many' in column count is no number, 20 others are"):
         read(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["int64", "uint64", "nanoseconds"])
+def test_an_order_of_numbers_that_no_float_tells_apart(kind: str, tmp_path: Path) -> None:
+    """Neighbours above 2^53, and times a nanosecond apart: the last fifth of the rows is the test, as by their digits."""
+    base = {"int64": 2**62, "uint64": 2**63 + 5, "nanoseconds": 1_700_000_000_123_456_000}[kind]
+    values = pa.array(range(base, base + 40), pa.uint64() if kind == "uint64" else pa.int64())
+    times = values.cast(pa.timestamp("ns")) if kind == "nanoseconds" else values
+    order = np.random.default_rng(0).permutation(40)
+    pq.write_table(
+        pa.table({"row": pa.array(range(40)), "when": times, "label": COLUMNS["size"]}).take(pa.array(order)), tmp_path / "t.parquet"
+    )
+
+    raw = parquet(tmp_path / "t.parquet", {"target": "label", "order": "when", "numeric": "row"}, TaskKind.REGRESSION)
+
+    assert sorted(test_numbers(raw)[:, 0]) == list(range(32, 40))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kind"), [(7, 2**62 + 1, "int64"), (7, 2**63 + 1, "uint64"), (-7, 2**62 + 1, "int64"), (-7, 2**53 - 1, "int64")]
+)
+def test_shards_of_both_signs_of_integers_keep_every_digit(first: int, second: int, kind: str, tmp_path: Path) -> None:
+    """int64 in one shard and uint64 in the other: one type that holds both."""
+    for name, value, type_ in (("a", first, pa.int64()), ("b", second, pa.uint64())):
+        pq.write_table(pa.table({"id": pa.array([value], type_)}), tmp_path / f"{name}.parquet")
+
+    cells = read_arrow_table([tmp_path / "a.parquet", tmp_path / "b.parquet"]).columns["id"]
+
+    assert list(cells) == [str(first), str(second)]
+    assert isinstance(cells, Numbers)
+    assert cells.values_N.dtype == kind
+
+
+@pytest.mark.parametrize("other", [pa.array([-1], pa.int64()), pa.array([0.5])])
+def test_shards_whose_numbers_no_type_holds_are_refused(other: pa.Array, tmp_path: Path) -> None:
+    """A number above 2^63 next to a negative one, or to a fraction."""
+    pq.write_table(pa.table({"id": pa.array([2**63 + 1], pa.uint64())}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"id": other}), tmp_path / "b.parquet")
+
+    with pytest.raises(
+        DataError,
+        match=r"a\.parquet and 1 more: column id has integers from .* to 9223372036854775809 of the types uint64, .*64",
+    ):
+        read_arrow_table([tmp_path / "a.parquet", tmp_path / "b.parquet"])
+
+
+@pytest.mark.parametrize("index", ["plain", "named", "of datasets"])
+def test_the_index_of_pandas_is_no_input_unless_it_is_named(index: str, tmp_path: Path) -> None:
+    """As pandas.read_parquet does not list it among the columns; the search may name it, and the test file may lack it."""
+    name = {"plain": "__index_level_0__", "named": "day", "of datasets": "__index_level_0__"}[index]
+    whole = table(**{name: list(range(0, 80, 2))})
+    if index != "of datasets":
+        whole = whole.replace_schema_metadata({"pandas": json.dumps({"index_columns": [name]})})
+    pq.write_table(whole, tmp_path / "t.parquet")
+    pq.write_table(table(), tmp_path / "held.parquet")
+
+    splits = read(tmp_path / "t.parquet", testFile="held.parquet")
+    named = read(tmp_path / "t.parquet", numeric=f"count,{name}")
+
+    assert splits.input_shape == read(tmp_path / "held.parquet").input_shape
+    assert any(
+        f"t.parquet: {name} is the index of the pandas table that was saved, and no input; name it in" in note for note in splits.notes
+    )
+    assert named.input_shape[0] == splits.input_shape[0] + 1
+    assert not named.notes
 
 
 def test_a_table_takes_little_more_memory_than_its_columns(tmp_path: Path) -> None:

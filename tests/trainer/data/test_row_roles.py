@@ -37,6 +37,8 @@ def rows(inputs: Array) -> list[int]:
         [f"2024-{1 + day // 28:02}-{1 + day % 28:02}" for day in range(100)],
         [f"2024-01-01T{hour // 60:02}:{hour % 60:02}:00+02:00" for hour in range(100)],
         [f"{9 + row * 0.5}" for row in range(100)],
+        [f"{2**63 + row}" for row in range(100)],
+        [f"2024-01-01T00:00:00.123456{row:03}" for row in range(100)],
     ],
 )
 def test_the_latest_rows_test_and_the_next_latest_choose(tmp_path: Path, cells: list[str]) -> None:

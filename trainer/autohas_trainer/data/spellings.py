@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Callable, Hashable, Iterable
 from decimal import Decimal, InvalidOperation
 
-__all__ = ["equal_numbers", "equal_words", "number"]
+__all__ = ["equal_numbers", "equal_words", "exact_number", "number"]
 
 
 def number(cell: str) -> float | None:
@@ -15,6 +15,17 @@ def number(cell: str) -> float | None:
         return float(cell) if "_" not in cell else None
     except ValueError:
         return None
+
+
+def exact_number(cell: str) -> Decimal | None:
+    """Return the number that a cell is with all of its digits, None when it is none or not finite."""
+    if number(cell) is None:
+        return None
+    try:
+        value = Decimal(cell)
+    except InvalidOperation:
+        return None
+    return value if value.is_finite() else None
 
 
 def equal_numbers(words: Iterable[str]) -> tuple[str, str] | None:
@@ -41,10 +52,5 @@ def _first_pair(words: Iterable[str], key: Callable[[str], Hashable]) -> tuple[s
 
 def _exact(word: str) -> Hashable:
     """Return the number that a word is, exactly, or the word itself."""
-    if number(word) is None:
-        return word
-    try:
-        value = Decimal(word)
-    except InvalidOperation:
-        return word
-    return value if value.is_finite() else word
+    value = exact_number(word)
+    return word if value is None else value

@@ -7,6 +7,8 @@ NaN, is an empty cell. Called by `parquet` and by the reader of what a model pre
 from __future__ import annotations
 
 import importlib
+import json
+import re
 from collections.abc import Callable, Collection, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -23,6 +25,7 @@ __all__ = ["ARROW_SUFFIXES", "read_arrow_table"]
 
 _STREAM: Final = ".arrow"
 ARROW_SUFFIXES: Final = (".parquet", _STREAM)
+_PANDAS_INDEX: Final = re.compile(r"__index_level_\d+__")
 _MAX_DIGITS: Final = 18
 """Of a decimal integer: a 64-bit integer holds all of them."""
 
@@ -47,10 +50,33 @@ def read_arrow_table(files: Sequence[Path], *, ignored: Collection[str] = (), on
         message = f"{files[0]} has no rows (columns: {', '.join(names[:8])})"
         raise DataError(message)
     columns = {
-        name: concatenate([_cells(file, name, part.rows.column(name), arrow) for file, part in zip(files, parts, strict=True)])
+        name: _join(files, name, [_cells(file, name, part.rows.column(name), arrow) for file, part in zip(files, parts, strict=True)])
         for name in parts[0].rows.column_names
     }
-    return Table(path=files[0], header=tuple(names), columns=columns, lines=range(1, ends[-1] + 1), place_of=_place_of(files, ends))
+    return Table(
+        path=files[0],
+        header=tuple(names),
+        columns=columns,
+        lines=range(1, ends[-1] + 1),
+        place_of=_place_of(files, ends),
+        index_columns=frozenset().union(*(part.index_columns for part in parts)),
+    )
+
+
+def _join(files: Sequence[Path], name: str, parts: Sequence[Numbers | Words]) -> Numbers | Words:
+    """Return the cells of one column of all files.
+
+    Raises:
+        DataError: No type holds the numbers of all files exactly.
+    """
+    try:
+        return concatenate(parts)
+    except ValueError as error:
+        message = (
+            f"{files[0]} and {len(files) - 1} more: column {name} has {error}, which no single type holds exactly; write the column with"
+            " one type in all files, or name it in task.data.arguments.ignore"
+        )
+        raise DataError(message) from error
 
 
 def _import() -> Any:  # noqa: ANN401 - a module of an extra
@@ -73,10 +99,11 @@ def _place_of(files: Sequence[Path], ends: Sequence[int]) -> Callable[[int], str
 
 
 class _Part(NamedTuple):
-    """One file: the names of all of its columns, and the columns that are read, as pyarrow's table."""
+    """One file: the names of all of its columns, the columns that are read, as pyarrow's table, and which are the index of pandas."""
 
     names: list[str]
     rows: Any
+    index_columns: frozenset[str]
 
 
 def _read(file: Path, wants: Callable[[str], bool], arrow: Any) -> _Part:  # noqa: ANN401 - pyarrow
@@ -108,7 +135,7 @@ def _read_parquet(file: Path, wants: Callable[[str], bool], arrow: Any) -> _Part
     schema = arrow.parquet.read_schema(file, memory_map=True)
     texts = [field.name for field in schema if arrow.types.is_string(field.type) or arrow.types.is_large_string(field.type)]
     with arrow.parquet.ParquetFile(file, memory_map=True, read_dictionary=texts) as opened:
-        return _Part(schema.names, opened.read(columns=[name for name in schema.names if wants(name)]))
+        return _Part(schema.names, opened.read(columns=[name for name in schema.names if wants(name)]), _index_columns(schema))
 
 
 def _read_stream(file: Path, wants: Callable[[str], bool], arrow: Any) -> _Part:  # noqa: ANN401 - pyarrow
@@ -118,7 +145,16 @@ def _read_stream(file: Path, wants: Callable[[str], bool], arrow: Any) -> _Part:
     except arrow.ArrowInvalid:
         rows = arrow.ipc.open_file(source).read_all()
     names = rows.column_names
-    return _Part(names, rows.select([position for position, name in enumerate(names) if wants(name)]))
+    return _Part(names, rows.select([position for position, name in enumerate(names) if wants(name)]), _index_columns(rows.schema))
+
+
+def _index_columns(schema: Any) -> frozenset[str]:  # noqa: ANN401 - pyarrow's schema
+    """Return the columns that hold the index of the pandas table that was saved; datasets keeps their names without the metadata."""
+    try:
+        listed = json.loads((schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
+    except (ValueError, AttributeError):
+        listed = []  # damaged metadata say nothing; the columns themselves are sound
+    return frozenset(name for name in schema.names if name in listed or _PANDAS_INDEX.fullmatch(name))
 
 
 def _cells(file: Path, name: str, column: Any, arrow: Any) -> Numbers | Words:  # noqa: ANN401 - pyarrow's column

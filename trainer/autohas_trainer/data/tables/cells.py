@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, Final, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,8 @@ __all__ = [
     "which",
 ]
 
+_LARGEST_EXACT: Final = 2**53
+"""Integers up to it are exact in float64."""
 Cells = Sequence[str]
 Mask = npt.NDArray[np.bool_]
 
@@ -164,18 +166,42 @@ def first_rows(cells: Cells, rows: Sequence[int] | npt.NDArray[np.int64]) -> dic
 
 
 def concatenate(parts: Sequence[Words | Numbers]) -> Words | Numbers:
-    """Return the cells of all parts, one below the other."""
+    """Return the cells of all parts, one below the other.
+
+    Raises:
+        ValueError: No type of numpy holds the numbers of all parts exactly.
+    """
     if len(parts) == 1:
         return parts[0]
     numbers = [part for part in parts if isinstance(part, Numbers)]
     if len(numbers) == len(parts):
         is_known = all(part.is_missing_N is None for part in numbers)
         masks = [np.zeros(len(part), dtype=np.bool_) if part.is_missing_N is None else part.is_missing_N for part in numbers]
-        return Numbers(np.concatenate([part.values_N for part in numbers]), None if is_known else np.concatenate(masks))
+        return Numbers(_concatenate_exactly([part.values_N for part in numbers]), None if is_known else np.concatenate(masks))
     encoded = [encode_words(part) for part in parts]
     starts = np.cumsum([0, *(len(part.words) for part in encoded[:-1])])
     codes_N = np.concatenate([part.codes_N.astype(np.int64) + start for part, start in zip(encoded, starts, strict=True)])
     return Words.of((word for part in encoded for word in part.words), codes_N)
+
+
+def _concatenate_exactly(arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Return the numbers one below the other in a type that holds them all: numpy takes float64 for int64 with uint64.
+
+    Raises:
+        ValueError: There is none.
+    """
+    integers = [array for array in arrays if np.issubdtype(array.dtype, np.integer) and len(array)]
+    least = min((int(array.min()) for array in integers), default=0)
+    most = max((int(array.max()) for array in integers), default=0)
+    if len(integers) == len(arrays):
+        types = (np.result_type(*arrays), np.dtype(np.int64), np.dtype(np.uint64))
+        whole = [kind for kind in types if np.issubdtype(kind, np.integer) and np.iinfo(kind).min <= least and most <= np.iinfo(kind).max]
+        if whole:
+            return np.concatenate([array.astype(whole[0], copy=False) for array in arrays])
+    if max(-least, most) > _LARGEST_EXACT:
+        message = f"integers from {least} to {most} of the types {', '.join(dict.fromkeys(str(array.dtype) for array in arrays))}"
+        raise ValueError(message)
+    return np.concatenate(arrays)
 
 
 def match_spelling(cells: Cells, words: Sequence[str]) -> Words:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any, Final
@@ -81,7 +81,7 @@ def table_of(source: str, train: Table, test: Table | None, options: TableOption
         DataError: A column that the options name is absent, or a column is doubtful; names file and line.
     """
     names = _input_names(train, options)
-    test = None if test is None else _test_table(train, test)
+    test = None if test is None else _test_table(train, test, (*names, options.target))
     columns = read_columns(train, names, Declared(categorical=options.categorical, numeric=options.numeric))
     for one in (train, test):
         if one is not None:
@@ -102,13 +102,14 @@ def table_of(source: str, train: Table, test: Table | None, options: TableOption
         place=train.place,
         classes=classes or (),
         summary=_summary(train, options, columns, classes),
+        notes=tuple(_notes_of_index(train, options, names)),
         preprocessing={"kind": "table", **options.record(), "columns": [column.record() for column in columns]},
     )
     if test is None:
         return with_held_out_test(raw, options.test_fraction, source)
     test_inputs = encode_columns(test, columns)
     test_targets_N, _ = read_targets(test, options.target, kind, classes)
-    raw = replace(raw, notes=_notes(train, test, columns, test_inputs))
+    raw = replace(raw, notes=(*raw.notes, *_notes(train, test, columns, test_inputs)))
     return raw.with_test(test_inputs, test_targets_N, test.place)
 
 
@@ -201,15 +202,16 @@ def _input_names(train: Table, options: TableOptions) -> list[str]:
         if name not in train.header:
             message = f"{train.path} has no column {name!r} (task.data.arguments.{argument}); its columns are {listed}"
             raise DataError(message + hint_at_missing_header(train.header if not train.is_headerless else ()))
-    names = [name for name in train.header if name not in roles.values() and name not in options.ignored]
+    unread = options.ignored | (train.index_columns - options.categorical - options.numeric)
+    names = [name for name in train.header if name not in roles.values() and name not in unread]
     if not names:
         message = f"{train.path} has no column left as input apart from the target {options.target}; its columns are {listed}"
         raise DataError(message)
     return names
 
 
-def _test_table(train: Table, test: Table) -> Table:
-    absent = [name for name in train.header if name not in test.header]
+def _test_table(train: Table, test: Table, needed: Collection[str]) -> Table:
+    absent = [name for name in train.header if name not in test.header and (name in needed or name not in train.index_columns)]
     if absent:
         message = f"{test.path} has no column {absent[0]!r}, which {train.path} has; both need the same columns"
         raise DataError(message)
@@ -256,10 +258,21 @@ def _summary(train: Table, options: TableOptions, columns: Sequence[Column], cla
     return tuple(described)
 
 
+def _notes_of_index(train: Table, options: TableOptions, inputs: Sequence[str]) -> Iterator[str]:
+    """Yield a sentence about the index of a pandas table, which is no input."""
+    unread = sorted(train.index_columns - {*inputs, options.target, options.group, options.order} - options.ignored)
+    if unread:
+        one = len(unread) == 1
+        yield (
+            f"{train.path}: {', '.join(unread[:_MAX_SHOWN])} {'is' if one else 'are'} the index of the pandas table that was saved, and no"
+            f" input; name {'it' if one else 'them'} in task.data.arguments.numeric or categorical to use {'it' if one else 'them'}"
+        )
+
+
 def _notes(train: Table, test: Table, columns: Sequence[Column], test_inputs: Floats) -> tuple[str, ...]:
     """Return what of the test file is not used as it stands."""
     notes = []
-    if extra := [name for name in test.header if name not in train.header]:
+    if extra := [name for name in test.header if name not in train.header and name not in test.index_columns]:
         notes.append(f"{test.path}: columns that {train.path.name} lacks are not read ({', '.join(extra[:_MAX_SHOWN])})")
     start = 0
     for column in columns:

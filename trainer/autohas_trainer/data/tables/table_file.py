@@ -33,6 +33,7 @@ class Table:
         lines: Line of the file on which each row ends, the header being line 1.
         is_headerless: Whether columns are named by their position, counted from 1.
         place_of: Where a row lies, for a table without lines; None: on its line.
+        index_columns: Columns that number or name the rows, as the file itself says; they are inputs only where the search names them.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class Table:
     lines: Sequence[int]
     is_headerless: bool = False
     place_of: Callable[[int], str] | None = None
+    index_columns: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         """Return the number of rows."""
