@@ -5,6 +5,7 @@
     ├── DataError                exit 65: a data file is missing or damaged
     │   └── UnreachableError     exit 1: a store does not answer, and may later
     ├── CheckpointError          exit 66: no checkpoint is usable
+    ├── FolderInUseError         exit 1: another process works in the folder; it may end
     ├── NumericalError           exit 70: the default configuration diverges
     ├── CandidateError           exit 78: one candidate cannot be trained; a search continues with the others
     │   └── DeviceError          exit 75: the device failed while it trained; the next process leaves the candidate out
@@ -26,6 +27,7 @@ __all__ = [
     "ConfigurationError",
     "DataError",
     "DeviceError",
+    "FolderInUseError",
     "Interrupted",
     "NumericalError",
     "TrainerError",
@@ -75,6 +77,10 @@ class CheckpointError(TrainerError):
     """No checkpoint is usable, or one belongs to another search."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.NO_CHECKPOINT
+
+
+class FolderInUseError(TrainerError):
+    """Another process works in the folder; the Job tries again up to backoffLimit."""
 
 
 class NumericalError(TrainerError):

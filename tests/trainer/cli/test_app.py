@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +21,7 @@ from autohas_api.spec.task import Task
 from autohas_api.testing.rejections import a_search, with_change
 from autohas_trainer.cli.app import app
 from autohas_trainer.cli.signals import StopOnSignal
+from autohas_trainer.folder_lock import LOCK_FILE, hold_folder
 
 SCRIPT = [sys.executable, "-c", "from autohas_trainer.cli.app import main; main()"]
 
@@ -163,6 +166,24 @@ def test_a_dry_run_trains_nothing_and_says_what_it_would_cost(tmp_path: Path) ->
     assert re.search(r"about \S+.* on this machine \(cpu, \d+ threads?\) if every step took as long as the default network's;", words)
     assert "larger candidates take longer per step: budget.maxActiveSeconds limits the time" in words
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_in_which_another_process_works_is_refused(finished: tuple[Path, Path, Result], tmp_path: Path) -> None:
+    """Exit 64 before PyTorch is loaded, with the process to wait for and the way out; a report is read meanwhile."""
+    file, out, _ = finished
+    with hold_folder(out):
+        refused = _autohas("run", file, "--set", "budget.trainings=4", "--seed", 3, "--out", out, "--resume")
+        shown = _autohas("report", out)
+    resumed = _autohas("run", file, "--set", "budget.trainings=4", "--seed", 3, "--out", out, "--resume")
+    with hold_folder(tmp_path):  # begun at the same moment: nothing is in the folder yet
+        beginner = _autohas("run", file, "--out", tmp_path)
+
+    assert (refused.exit_code, shown.exit_code, resumed.exit_code, beginner.exit_code) == (64, 0, 0, 64)
+    assert f"autohas: {out} is in use: process {os.getpid()} on host {socket.gethostname()} has worked in it since" in _flat(refused.stderr)
+    assert "wait until it ends, or stop it, or choose another folder with --out DIR" in _flat(refused.stderr)
+    assert "loading PyTorch" not in refused.output
+    assert f"{tmp_path} is in use" in _flat(beginner.stderr)
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK_FILE]
 
 
 def test_missing_data_ends_with_65(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from autohas_trainer.cli.signals import StopOnSignal
 from autohas_trainer.engine.search import Job
 from autohas_trainer.errors import TrainerError
 from autohas_trainer.events import Identity
+from autohas_trainer.folder_lock import LOCK_FILE, hold_folder
 from autohas_trainer.reporting.http.server import TrainerServer
 from autohas_trainer.reporting.sinks.live_state import LiveState
 
@@ -271,6 +272,23 @@ def test_a_termination_log_that_cannot_be_written_changes_no_exit_code(tmp_path:
     entry = json.loads(capsys.readouterr().err.splitlines()[-1])
     assert entry["event"] == "termination log not written"
     assert isinstance(decode_termination_message(entry["termination_message"].strip().encode()), Error)
+
+
+def test_a_pod_whose_folder_another_pod_holds_ends_with_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The Job tries again up to backoffLimit: a code that ends the search would lose it, 75 would repeat without limit."""
+    monkeypatch.setattr(assembly, "WAIT_S", 0.0)
+    (tmp_path / "work").mkdir()
+    pod = Pod(tmp_path, a_search())
+    with hold_folder(tmp_path / "work"):
+        code, message = pod.run_here()
+
+    assert code == 1
+    assert isinstance(message, Error)
+    assert message.message.startswith(f"{tmp_path / 'work'} is in use: process {os.getpid()} on host ")
+    assert "Traceback" not in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "work").iterdir()] == [LOCK_FILE]
 
 
 def test_the_stall_timeout_is_that_of_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

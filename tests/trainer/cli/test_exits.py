@@ -34,6 +34,8 @@ class OutOfMemoryError(RuntimeError):
         (errors.CheckpointError("no"), ExitCode.NO_CHECKPOINT, "no", False),
         (errors.NumericalError("no"), ExitCode.NUMERICAL, "no", False),
         (errors.Interrupted("stopped"), ExitCode.INTERRUPTED, "stopped", False),
+        (errors.UnreachableError("no answer"), ExitCode.BUG, "no answer", False),
+        (errors.FolderInUseError("in use"), ExitCode.BUG, "in use", False),
         (errors.TrainerError("broken promise"), ExitCode.BUG, "broken promise", True),
         (UsageError("AUTOHAS_PORT"), ExitCode.USAGE, "AUTOHAS_PORT", False),
         (OSError(errno.EFBIG, "large", "/w/m.bin"), ExitCode.BUG, "/w/m.bin: the file is larger than a limit of this process", False),

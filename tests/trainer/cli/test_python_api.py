@@ -29,7 +29,8 @@ from autohas_api.base import yaml_file
 from autohas_api.base.install_hint import install_hint
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.testing.rejections import a_search, with_change
-from autohas_trainer.errors import NumericalError
+from autohas_trainer.errors import FolderInUseError, NumericalError
+from autohas_trainer.folder_lock import hold_folder
 
 
 @pytest.fixture(scope="module", name="first")
@@ -73,6 +74,13 @@ def test_a_used_folder_is_refused(first: autohas.Result) -> None:
     """Nothing is overwritten by accident."""
     with pytest.raises(FileExistsError, match="is not empty: continue the search in it by resume=True"):
         autohas.run(a_search("small"), out=first.folder, quiet=True)
+
+
+def test_a_folder_in_which_another_call_works_is_refused(first: autohas.Result) -> None:
+    """A second cell of a notebook, or a second process; the folder stays as it is."""
+    with hold_folder(first.folder), pytest.raises(FolderInUseError, match="is in use: process"):
+        autohas.run(a_search("small"), out=first.folder, resume=True, quiet=True)
+    assert autohas.run(a_search("small"), out=first.folder, resume=True, quiet=True) == first
 
 
 def _environment() -> dict[str, str]:

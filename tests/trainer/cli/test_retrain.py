@@ -26,6 +26,7 @@ from autohas_trainer.cli.signals import StopOnSignal
 from autohas_trainer.config_yaml import read_config
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import DataError
+from autohas_trainer.folder_lock import LOCK_FILE, hold_folder
 from autohas_trainer.reporting.sinks.result_files import read_result
 from autohas_trainer.space.recipe import recipe_of
 
@@ -155,6 +156,18 @@ def test_more_seeds_keep_the_finished_ones(searched: Path, tmp_path: Path) -> No
 
     assert (tmp_path / "parts" / "model-0.safetensors").stat().st_mtime_ns == first
     assert (tmp_path / "parts" / "scores.json").read_bytes() == (tmp_path / "whole" / "scores.json").read_bytes()
+
+
+def test_a_second_retraining_in_one_folder_is_refused(searched: Path, tmp_path: Path) -> None:
+    """Exit 64 with the process that works there; nothing is trained, and the folder is free afterwards."""
+    command = ("retrain", searched / "config.yaml", "--seeds", 1, "--out", tmp_path)
+    with hold_folder(tmp_path):
+        refused, resumed = _autohas(*command), _autohas(*command, "--resume")
+
+    assert (refused.exit_code, resumed.exit_code) == (64, 64)
+    assert f"{tmp_path} is in use: process" in _flat(refused.stderr)
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK_FILE]
+    assert _autohas(*command).exit_code == 0
 
 
 def test_ctrl_c_prints_the_command_that_goes_on(searched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

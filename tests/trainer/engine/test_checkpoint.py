@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ from typing import Any
 import pytest
 import torch
 
+from autohas_api.base.exit_codes import ExitCode
 from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Stage
+from autohas_trainer import atomic_file
+from autohas_trainer.cli.exits import exit_of
 from autohas_trainer.engine.checkpointing.checkpoint import CheckpointStore
 from autohas_trainer.engine.checkpointing.staging import Part
 from autohas_trainer.engine.checkpointing.start_counter import CHECKPOINTS, FILES, WRITING, has_begun
-from autohas_trainer.errors import CheckpointError
+from autohas_trainer.errors import CheckpointError, FolderInUseError
 from autohas_trainer.events import StepRecord
 from engine_fixtures import NOTICES_OF_BUDGETS, Killed, MemorySink, checkpoint_files, search, small_search
 
@@ -131,17 +135,85 @@ def test_a_disk_that_cannot_be_read_is_no_loss_of_checkpoints(tmp_path: Path, mo
     assert found.state["step"] == 10
 
 
-def test_a_newest_checkpoint_that_cannot_be_read_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bad sector may stay bad: the search continues from the older checkpoint and says so."""
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES])
+def test_a_newest_checkpoint_that_the_disk_does_not_answer_for_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The process stops with the disk's error, nothing is set aside or reported, and the next process continues from the newest one."""
     for step in (10, 20):
         _save(_store(tmp_path), step)
     damage: list[str] = []
-    _unreadable(tmp_path / f"{20:012d}" / "manifest.json", errno.EIO, monkeypatch)
+    with monkeypatch.context() as patch:
+        _unreadable(tmp_path / f"{20:012d}" / "manifest.json", number, patch)
+        with pytest.raises(OSError, match=os.strerror(number)) as caught:
+            _store(tmp_path).newest(damage.append)
+    end = exit_of(caught.value)
     found = _store(tmp_path).newest(damage.append)
 
+    assert (end.code, end.is_bug) == (ExitCode.BUG, False)
+    assert "000000000020/manifest.json" in end.sentence
     assert found is not None
-    assert found.state["step"] == 10
-    assert "000000000020" in damage[0]
+    assert (found.state["step"], damage) == (20, [])
+
+
+def test_a_torn_file_is_damage_though_an_older_one_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """20 is torn and the disk does not answer for 10, which may be whole: nothing is set aside, and the error is the disk's."""
+    for step in (10, 20):
+        _save(_store(tmp_path), step)
+    _tear(tmp_path, 20)
+    _unreadable(tmp_path / f"{10:012d}" / "manifest.json", errno.EIO, monkeypatch)
+    with pytest.raises(OSError, match="Input/output error"):
+        _store(tmp_path).newest(lambda _: None)
+
+    assert {path.name for path in tmp_path.iterdir()} == {f"{10:012d}", f"{20:012d}", FILES}
+
+
+def test_a_process_stops_before_it_writes_next_to_another_one(tmp_path: Path) -> None:
+    """Two processes continue from 10; the other writes 20, so this one may write neither 15 nor 30, and touches no file of the other's."""
+    store, other = _store(tmp_path), _store(tmp_path)
+    _save(store, 10)
+    other.newest(lambda _: None)
+    _save(other, 20)
+    (tmp_path / FILES / "of-the-other").write_bytes(b"not named yet")
+    before = sorted(tmp_path.rglob("*"))
+    for step in (15, 30):
+        with pytest.raises(FolderInUseError, match="another process has written checkpoint 000000000020") as caught:
+            _save(store, step)
+
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (exit_of(caught.value).code, exit_of(caught.value).is_bug) == (ExitCode.BUG, False)
+
+
+def test_a_process_stops_where_another_one_replaced_its_checkpoint(tmp_path: Path) -> None:
+    """The same step with other content: of another stage, or of a candidate that the other process left out."""
+    store, other = _store(tmp_path), _store(tmp_path)
+    _save(store, 10)
+    other.newest(lambda _: None)
+    other.write(other.draft(10, {"step": 10, "other": True}, {}, {}))
+
+    with pytest.raises(FolderInUseError, match="000000000010"):
+        _save(store, 11)
+
+
+def test_a_process_knows_its_own_checkpoints_though_the_disk_failed_after_the_rename(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The manifest of 20 has its name when the flush of the folder fails: it is no other process's. Nor is a folder that a user removed."""
+    store = _store(tmp_path)
+    _save(store, 10)
+
+    def fail(path: Path) -> None:
+        if path == tmp_path:
+            raise OSError(errno.EIO, "Input/output error", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic_file, "fsync", fail)
+        with pytest.raises(OSError, match="Input/output"):
+            _save(store, 20)
+    shutil.rmtree(tmp_path / f"{10:012d}")
+    _save(store, 30)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{20:012d}", f"{30:012d}", FILES]
 
 
 def test_steps_never_fall_so_the_newest_checkpoint_has_the_highest_name(tmp_path: Path) -> None:

@@ -54,11 +54,11 @@ class Bench:
             clock=TickingClock(),
         )
 
-    def step(self) -> bool:
+    def step(self) -> None:
         """One step of the search, and the look after it."""
         self.ledger.step += 1
         self.weights += 1
-        return self.checkpointer.look(0)
+        self.checkpointer.look(0)
 
     def steps_written(self) -> list[int]:
         """Steps of the checkpoints that were reported."""
@@ -117,11 +117,12 @@ def test_at_most_one_is_in_flight_and_a_second_one_waits(tmp_path: Path, monkeyp
     assert most == 1
 
 
-def test_a_request_to_stop_takes_the_checkpoint_in_flight_where_nothing_moved(tmp_path: Path) -> None:
-    """Asked to stop when the period was over: one checkpoint of that step, and not two."""
+def test_a_request_to_stop_when_the_period_is_over_writes_one_checkpoint(tmp_path: Path) -> None:
+    """Asked to stop after a step that is due for a checkpoint, with none in flight: one checkpoint of that step, and not two."""
     stop = Stop()
 
     def ask(record: StepRecord) -> None:
+        wait_for_checkpoint()
         stop.is_requested = record.step == 30
 
     sink = MemorySink(on_step=ask)
@@ -136,7 +137,7 @@ def test_the_end_of_a_stage_is_a_checkpoint_of_its_own(tmp_path: Path) -> None:
     """One may be in flight from before the last work of the stage: it is waited for, and is not taken for that of the end."""
     bench = Bench(tmp_path)
     with bench.checkpointer:
-        assert bench.step()
+        bench.step()
         bench.weights += 1
         bench.checkpointer.try_to_save(1)
         assert bench.steps_written() == [1, 1]
@@ -167,7 +168,8 @@ def test_what_the_thread_raises_is_raised_once_at_the_next_step(tmp_path: Path, 
         bench.checkpointer.look(0)
     monkeypatch.undo()
     bench.step()
-    bench.checkpointer.wait_until_saved()
+    wait_for_checkpoint()
+    bench.checkpointer._settle(waits=True)
 
     assert (bench.steps_written(), bench.sink.failures, bench.notices) == ([2], 0, [])
 
@@ -190,14 +192,68 @@ def test_a_disk_that_fails_in_the_thread_is_one_notice(tmp_path: Path, monkeypat
     assert text.endswith("the last checkpoint is whole. The search continues and tries again every 1 s")
 
 
-def test_a_request_to_stop_reports_the_failure_of_the_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that is asked to stop does not claim the checkpoint in flight: the error of the disk ends it."""
+def test_a_request_to_stop_reports_the_failure_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is asked to stop claims no checkpoint that the disk refused, in flight or not: the error ends it."""
+
+    def write(*_: object) -> Saved:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(CheckpointStore, "write", write)
+    bench = Bench(tmp_path)
+    bench.step()
+    with pytest.raises(OSError, match="No space left"):
+        bench.checkpointer.stop(0)
+    assert bench.steps_written() == []
+
+
+def test_a_request_to_stop_tries_again_where_the_thread_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk refused step 1 and takes step 2: the process ends with the checkpoint of step 2."""
     bench = Bench(tmp_path)
     _fail_in_thread(monkeypatch, OSError(errno.ENOSPC, "No space left on device"))
-    assert bench.step()
-    with pytest.raises(OSError, match="No space left"):
-        bench.checkpointer.wait_until_saved()
-    assert bench.notices == []
+    bench.step()
+    bench.ledger.step += 1
+
+    assert bench.checkpointer.stop(0) == 2
+    assert (bench.steps_written(), bench.sink.failures) == ([2], 1)
+
+
+def test_a_request_to_stop_during_a_save_writes_no_second_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Step 1 is being written when SIGTERM comes at step 3: the process waits for it, writes no other, and says which step it is."""
+    gate, writes = threading.Event(), list[int]()
+    original = CheckpointStore.write
+
+    def write(self: CheckpointStore, draft: Draft, check: Callable[[], None] = lambda: None) -> Saved:
+        assert gate.wait(60)
+        writes.append(draft.step)
+        return original(self, draft, check)
+
+    monkeypatch.setattr(CheckpointStore, "write", write)
+    bench = Bench(tmp_path, period_seconds=10**6)
+    bench.checkpointer._period_seconds = 0
+    bench.step()
+    bench.checkpointer._period_seconds = 10**6
+    bench.step()
+    bench.step()
+    gate.set()
+
+    assert bench.checkpointer.stop(0) == 1
+    assert writes == bench.steps_written() == [1]
+    found = bench.store.newest(lambda _: None)
+    assert found is not None
+    assert found.info.step == 1
+
+
+def test_a_checkpoint_that_was_written_before_the_request_to_stop_is_followed_by_one_of_that_step(tmp_path: Path) -> None:
+    """Nothing is in flight any more: the last step is saved."""
+    bench = Bench(tmp_path, period_seconds=10**6)
+    bench.checkpointer._period_seconds = 0
+    bench.step()
+    bench.checkpointer._period_seconds = 10**6
+    wait_for_checkpoint()
+    bench.step()
+
+    assert bench.checkpointer.stop(0) == 2
+    assert bench.steps_written() == [1, 2]
 
 
 def _end_by(bench: Bench, error: BaseException) -> None:

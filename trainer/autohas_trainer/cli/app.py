@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import shlex
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,8 +24,9 @@ from autohas_api.spec.search import Search
 from autohas_trainer import errors
 from autohas_trainer.cli.command_form import Answer, OutputFormat, OutputOption, PlainUsage, examples, print_loading, run_command
 from autohas_trainer.cli.environment import available_threads, let_threads_sleep
-from autohas_trainer.cli.exits import UsageError, make_folder
+from autohas_trainer.cli.exits import UsageError
 from autohas_trainer.cli.judging import read_for_folder
+from autohas_trainer.cli.out_folder import refuse_used, work_in
 from autohas_trainer.cli.settings import SEARCH_FILES, apply_settings, list_unused
 from autohas_trainer.cli.signals import StopOnSignal
 
@@ -358,35 +358,21 @@ def _run(document: Document, options: _Options, stop: StopOnSignal) -> None:
         return
     command = _command(document.source, options.settings, folder)
     if not options.resume:
-        _refuse_used(folder, command)
+        refuse_used(folder, command)
     elif not (folder / "checkpoints").is_dir() and not (folder / "result.json").exists():
-        console.print(f"{folder} holds nothing to continue from: the search starts.", markup=False, highlight=False, soft_wrap=True)
-    make_folder(folder)
-    if ignored := list_unused(document.value):
-        console.print(f"Not used on this machine: {', '.join(ignored)}", style="dim", highlight=False)
+        _print_line(console, f"{folder} holds nothing to continue from: the search starts.")
+    with work_in(folder, partial(_print_line, console)):
+        if ignored := list_unused(document.value):
+            console.print(f"Not used on this machine: {', '.join(ignored)}", style="dim", highlight=False)
+        print_loading(console)
+        from autohas_trainer.cli.laptop import LaptopRun, answer_command  # noqa: PLC0415 - loads torch, after the signals are taken over
 
-    print_loading(console)
-    from autohas_trainer.cli.json_result import result_fields  # noqa: PLC0415 - as below
-    from autohas_trainer.cli.laptop import LaptopRun, run_on_laptop  # noqa: PLC0415 - loads torch, after the signals are taken over
-    from autohas_trainer.reporting.sinks.live_state import LiveState  # noqa: PLC0415 - as above
-
-    task = LaptopRun(search=search, space=space, folder=folder, threads=threads, command=command)
-    try:
-        finished = run_on_laptop(task, LiveState(time.monotonic), stop, console)
-        if options.answer is not None:
-            options.answer.fields |= result_fields(finished, folder)
-    except errors.Interrupted as error:
-        raise errors.Interrupted(f"{error}. Continue with\n  {command} --resume") from error
+        task = LaptopRun(search=search, space=space, folder=folder, threads=threads, command=command)
+        answer_command(task, stop, console, options.answer)
 
 
-def _refuse_used(folder: Path, command: str) -> None:
-    """Refuse a folder that is not empty, so that no result is overwritten by accident.
-
-    Raises:
-        UsageError: the folder holds something.
-    """
-    if folder.is_dir() and next(folder.iterdir(), None) is not None:
-        raise UsageError(f"{folder} is not empty. To continue the search in it:\n  {command} --resume\nor choose another with --out DIR")
+def _print_line(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _program() -> str:

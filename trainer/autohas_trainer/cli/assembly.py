@@ -14,6 +14,7 @@ from autohas_trainer.cli.environment import ContainerEnvironment, available_thre
 from autohas_trainer.engine.search import Job, run, search_digest
 from autohas_trainer.errors import DataError
 from autohas_trainer.events import Identity, Listener, Outcome, StopRequest
+from autohas_trainer.folder_lock import WAIT_S, wait_for_folder
 from autohas_trainer.reporting.http.server import TrainerServer
 from autohas_trainer.reporting.sinks.fan_out import FanOutSink
 from autohas_trainer.reporting.sinks.history import HistorySink
@@ -51,14 +52,24 @@ def repeat_result(search: Search, workdir: Path, identity: Identity) -> Result |
 
 
 def run_in_pod(job: Job, port: int, state: LiveState, stop: StopRequest) -> Result:
-    """Run a job with its HTTP server and log; returns the termination message."""
+    """Run a job with its HTTP server and log; returns the termination message.
+
+    Raises:
+        FolderInUseError: a pod that should have ended works in the folder, and still did at the end of the wait.
+        TrainerError, OSError: see `autohas_trainer.engine.search.run`.
+    """
     stall_timeout_s = float(job.search.spec.failure_policy.stall_timeout_seconds)
     with TrainerServer(state, port, stall_timeout_s=stall_timeout_s, gpu_memory=gpu_memory if job.device == "cuda" else None) as server:
         log = structlog.get_logger()
         log.info("server started", port=server.port, device=job.device, folder=str(job.workdir))
-        result = run_with(job, stop, state, LogSink(log)).result
-        _add_report(job)
-        return result
+        job.workdir.mkdir(parents=True, exist_ok=True)
+        wait_s = min(WAIT_S, stall_timeout_s / 2)  # the kubelet stops a trainer that has done nothing for stall_timeout_s
+        with wait_for_folder(job.workdir, stop, lambda text: log.warning("folder in use", message=text), seconds=wait_s) as unlocked:
+            if unlocked is not None:
+                log.warning("folder not locked", message=unlocked)
+            result = run_with(job, stop, state, LogSink(log)).result
+            _add_report(job)
+            return result
 
 
 def build_pod_job(search: Search, space: Space, environment: ContainerEnvironment, identity: Identity) -> Job:

@@ -8,15 +8,14 @@ would retry without limit.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from autohas_api.base.exit_codes import ExitCode
 from autohas_api.base.install_hint import install_hint
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.base.text_encoding import replace_unprintable
-from autohas_trainer.errors import TrainerError, UnreachableError, storage_sentence
+from autohas_trainer.errors import TrainerError, storage_sentence
 
-__all__ = ["Exit", "UsageError", "exit_of", "make_folder"]
+__all__ = ["Exit", "UsageError", "exit_of"]
 
 
 class UsageError(Exception):
@@ -63,25 +62,9 @@ def _classify(error: BaseException) -> Exit | None:
             text = f"the search does not fit into the device's memory ({error}); lower task.recipe.batchSize or give it more memory"
         case _:
             return None
-    is_bug = isinstance(error, TrainerError) and code is ExitCode.BUG and not isinstance(error, UnreachableError)
-    return Exit(code=code, sentence=replace_unprintable(text), is_bug=is_bug)
+    return Exit(code=code, sentence=replace_unprintable(text), is_bug=type(error) is TrainerError)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out; torch's own error is known by name, so that torch need not be imported."""
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-
-
-def make_folder(folder: Path) -> None:
-    """Make the folder of `--out` before anything is loaded.
-
-    Raises:
-        UsageError: no folder can be made there.
-        OSError: the disk is full, read-only or inaccessible, as during the search.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        if storage_sentence(error) is not None:
-            raise
-        raise UsageError(f"{folder}: no folder can be made here ({error.strerror or error}); choose another with --out DIR") from error

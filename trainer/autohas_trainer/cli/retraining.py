@@ -20,10 +20,12 @@ from autohas_api.base.digest import sha256
 from autohas_api.base.objective_metrics import metric_text
 from autohas_api.base.text_encoding import replace_unprintable
 from autohas_api.base.yaml_file import read_mapping
+from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Search
 from autohas_trainer.atomic_file import write_atomically
 from autohas_trainer.cli.devices import choose_device
-from autohas_trainer.cli.exits import UsageError, make_folder
+from autohas_trainer.cli.exits import UsageError
+from autohas_trainer.cli.out_folder import work_in
 from autohas_trainer.cli.signals import StopOnSignal
 from autohas_trainer.config_yaml import read_config
 from autohas_trainer.engine.checkpointing.origin import Begun
@@ -31,6 +33,7 @@ from autohas_trainer.engine.retraining import SeedScore, SeedTrainer, Spread, sp
 from autohas_trainer.engine.training.compute import explain_precision
 from autohas_trainer.engine.training.search_task import reading_text
 from autohas_trainer.errors import DataError
+from autohas_trainer.folder_lock import is_used
 from autohas_trainer.inference.folder import CONFIG_FILE
 from autohas_trainer.reporting.sinks.result_files import OtherFormatError, read_result
 
@@ -60,10 +63,15 @@ def retrain(task: Retraining, stop: StopOnSignal, console: Console) -> None:
         Interrupted: stopped on request; finished seeds are kept.
     """
     search, space = read_config(task.config)
+    _read_scores(task, sha256(search.to_json()))  # refuses a folder of something else before it is touched
+    with work_in(task.folder, lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)):
+        _train_seeds(task, search, space, stop, console)
+
+
+def _train_seeds(task: Retraining, search: Search, space: Space, stop: StopOnSignal, console: Console) -> None:
     digest = sha256(search.to_json())
     scores, begun = _read_scores(task, digest)
     judge = _Judge(task, search, begun, console)
-    make_folder(task.folder)
     write_atomically(task.folder / CONFIG_FILE, task.config.read_bytes())  # the models in the folder can be loaded by it
     device = choose_device(search.spec)
     if (text := explain_precision(search.spec, torch.device(device))) is not None:
@@ -148,7 +156,7 @@ def _read_scores(task: Retraining, digest: str) -> tuple[list[SeedScore], Begun 
     """Return the scores of an earlier call and their origin with --resume; without it the folder must be empty."""
     path = task.folder / SCORES_FILE
     if not task.resume:
-        if task.folder.is_dir() and next(task.folder.iterdir(), None) is not None:
+        if is_used(task.folder):
             message = f"{task.folder} is not empty. To continue with the seeds in it add --resume, or choose another folder with --out DIR"
             raise UsageError(message)
         return [], None

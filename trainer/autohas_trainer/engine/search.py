@@ -218,14 +218,11 @@ def _work(running: _Running, index: int, checkpointer: Checkpointer, stop: StopR
         report_longer(running.state)
         if not has_more:
             return
-        is_in_flight = checkpointer.look(index)
         if stop.is_requested:
-            if is_in_flight:
-                checkpointer.wait_until_saved()
-            else:
-                checkpointer.save(index)
-            step = running.state.ledger.step
-            raise Interrupted(f"stopped on request in stage {stage.name} at step {step}; a checkpoint is written")
+            saved, step = checkpointer.stop(index), running.state.ledger.step
+            written = "a checkpoint is written" if saved == step else f"the checkpoint of step {saved} is written"
+            raise Interrupted(f"stopped on request in stage {stage.name} at step {step}; {written}")
+        checkpointer.look(index)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,13 @@ Each training is a part with a file of its own. One that did not change since th
 The order of a save: (1) new files, each fsynced and renamed, then their folder; (2) the manifest, fsynced in a folder that is renamed, then
 the folder around it; (3) manifests that are too old are removed, and that is made durable; (4) files that no manifest names are removed.
 Whatever ends the process in between, every manifest on disk has all of its files. A torn or foreign checkpoint is reported and the one
-before it used; a disk that does not answer is no damage. Knows nothing of what it stores.
+before it used; a disk that does not answer is no damage. A process that finds the checkpoint of another one stops before it writes. Knows
+nothing of what it stores.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import shutil
@@ -32,7 +34,7 @@ from autohas_trainer.atomic_file import fsync, move_durably, name_os_errors, wri
 from autohas_trainer.engine.checkpointing.content_files import CHUNK, Content, ContentFiles
 from autohas_trainer.engine.checkpointing.staging import Part, StagedPart, stage
 from autohas_trainer.engine.checkpointing.start_counter import FILES, WRITING
-from autohas_trainer.errors import CheckpointError
+from autohas_trainer.errors import CheckpointError, FolderInUseError
 
 __all__ = ["Checkpoint", "CheckpointStore", "Draft", "Saved"]
 
@@ -40,6 +42,8 @@ FORMAT: Final = 7
 """Bumped whenever a checkpoint of an earlier version would be read wrongly; `newest` refuses every other one."""
 _MANIFEST: Final = "manifest.json"
 _DAMAGED: Final = ".damaged-"
+_UNKNOWN: Final = "?"
+"""Instead of the SHA-256 of a manifest for which the disk does not answer."""
 _MISSING: Final = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 """Errors that say what a folder holds; any other OSError says that the disk did not answer."""
 
@@ -114,6 +118,8 @@ class CheckpointStore:
         """Whether this process has made the name of the folder durable: the one that made the folder may have been killed before."""
         self._by_revision: dict[int, Content] = {}
         """Files of the parts of the newest checkpoint that this process wrote."""
+        self._own: set[tuple[str, str]] | None = None
+        """Folder and SHA-256 of the manifests that this process found or wrote, as `_list_manifests` gives them; None before both."""
 
     def draft(self, step: int, state: Mapping[str, Any], parts: Mapping[str, Part], origin: Mapping[str, Any]) -> Draft:
         """Take what a checkpoint holds at this moment; nothing is written. `origin`: what the search was begun with."""
@@ -130,12 +136,16 @@ class CheckpointStore:
         """Write a checkpoint durably. `check` is called now and then, and may raise.
 
         Raises:
+            FolderInUseError: another process has written a checkpoint here; it lies where it did.
             OSError: the disk is full, read-only or gone; the checkpoints before are untouched.
         """
         begun = time.perf_counter()
         try:
             with name_os_errors(self._folder):
+                self._refuse_other_writer()
                 return self._write(draft, check, begun)
+        except FolderInUseError:
+            raise  # what no manifest names may be what the other process is about to name
         except Exception:  # half-written files take room on a full disk
             shutil.rmtree(self._folder / WRITING, ignore_errors=True)
             self._remove_unnamed()
@@ -163,6 +173,7 @@ class CheckpointStore:
             "state": state.to_json(),
             "parts": {name: content.to_json() for name, content in parts.items()},
         }
+        self._refuse_other_writer()
         self._publish(draft.step, canonical(manifest).encode())
         revisions = {name: part.revision for name, part in draft.changed.items() if part.revision is not None}
         known = {revision: content for revision, content in self._by_revision.items() if content in draft.unchanged.values()}
@@ -174,9 +185,38 @@ class CheckpointStore:
             seconds=time.perf_counter() - begun,
         )
 
+    def _refuse_other_writer(self) -> None:
+        """Stop where another process writes checkpoints of this search: on a file system without locks, or after its node was lost.
+
+        Raises:
+            FolderInUseError: there is a checkpoint that this process neither found nor wrote.
+        """
+        there = self._list_manifests()
+        if self._own is None:
+            self._own = there
+        if other := sorted(name for name, digest in there - self._own if digest != _UNKNOWN and (name, _UNKNOWN) not in self._own):
+            raise FolderInUseError(
+                f"{self._folder} is in use: another process has written checkpoint {other[-1]}, which this process neither read nor"
+                " wrote; let that process finish, or stop it and resume the search"
+            )
+
+    def _list_manifests(self) -> set[tuple[str, str]]:
+        """Folder and SHA-256 of every manifest."""
+        manifests = set()
+        for folder in self._list_written():
+            try:
+                manifests.add((folder.name, hashlib.sha256((folder / _MANIFEST).read_bytes()).hexdigest()))
+            except _MISSING:
+                continue
+            except OSError:
+                manifests.add((folder.name, _UNKNOWN))
+        return manifests
+
     def _publish(self, step: int, manifest: bytes) -> None:
         """Give the manifest its name. One of the same step is replaced: it may be of another stage."""
         temporary, final = self._folder / WRITING, self._folder / f"{step:012d}"
+        if self._own is not None:
+            self._own.add((final.name, hashlib.sha256(manifest).hexdigest()))  # before: an error may come after the rename
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         write_durably(temporary / _MANIFEST, [memoryview(manifest)])
@@ -229,10 +269,10 @@ class CheckpointStore:
         Raises:
             CheckpointError: there are checkpoints and none can be used: starting from zero would hide a loss; or the newest that can be
                 read has the format of another version: an older one instead of it would hide a loss too.
-            OSError: none can be used, and of one of them it is unknown: the disk did not answer.
+            OSError: the disk does not answer for the newest that may be whole: an older one instead would hide a loss that is none.
         """
+        self._own = self._list_manifests()
         folders, damage = self._list_written(), []
-        unanswered: OSError | None = None
         for folder in reversed(folders):
             try:
                 with name_os_errors(folder):
@@ -241,14 +281,12 @@ class CheckpointStore:
                 raise
             except (CheckpointError, OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
                 if isinstance(error, OSError) and not isinstance(error, _MISSING):
-                    unanswered = unanswered or error
+                    raise
                 damage.append(f"checkpoint {folder.name} cannot be used: {_describe_damage(error)}")
                 on_damaged(damage[-1])
             else:
                 self._set_aside(folders[folders.index(folder) + 1 :])
                 return checkpoint
-        if unanswered is not None:
-            raise unanswered
         if folders:
             message = f"no usable checkpoint is left in {self._folder} ({'; '.join(damage)}); remove the folder to start again"
             raise CheckpointError(message)

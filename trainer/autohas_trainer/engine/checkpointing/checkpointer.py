@@ -87,29 +87,36 @@ class Checkpointer:
             if error is None:  # the search's own error is the one to raise
                 raise
 
-    def look(self, index: int) -> bool:
+    def look(self, index: int) -> None:
         """After each step of stage `index`: report a checkpoint that was written meanwhile, and begin one if the period is over.
-
-        Returns whether one of the search as it stands is in flight now.
 
         Raises:
             Exception: what the thread raised that is no fault of the disk.
         """
         self._settle(waits=False)
         if self._clock() - self._last < self._period_seconds:
-            return False
+            return
         self._settle(waits=True)
         self._try(partial(self._begin, index))
-        return self._flight is not None
 
-    def wait_until_saved(self) -> None:
-        """Wait until the checkpoint in flight, if there is one, is durable.
+    def stop(self, index: int) -> int:
+        """After the last step of a process, of stage `index`: make one checkpoint durable; returns its step.
+
+        One that is being written is taken, of whichever step: the grace period may not last for two.
 
         Raises:
             OSError: the disk did not take it.
         """
+        self._settle(waits=False)
         if self._flight is not None:
-            self._report(self._land(self._flight))
+            try:
+                self._report(self._land(self._flight))
+            except OSError as error:
+                self._report_failure(error)
+            else:
+                return self._step
+        self.save(index)
+        return self._step
 
     def try_to_save(self, index: int) -> None:
         """As `save`; a disk that does not take it costs this checkpoint, not the search: the next period tries again."""
