@@ -17,6 +17,7 @@ from autohas_api.accept.dependencies import find_wrong_conditions_of_decisions, 
 from autohas_api.accept.recipe_check import find_idle_fields, find_uneven_batches
 from autohas_api.accept.volume_check import find_volume_errors
 from autohas_api.algorithms.algorithm_spec import Race
+from autohas_api.algorithms.brackets import Schedule
 from autohas_api.algorithms.table import ALGORITHM_ROWS
 from autohas_api.base.quantities import amount
 from autohas_api.base.spec_errors import FieldError, SpecError
@@ -87,6 +88,8 @@ def find_spec_errors(spec: Spec) -> Iterator[FieldError]:
             if spec.task.training is not None
             else "no architecture is searched, so every network costs the same: remove cost, or give searchSpace.architecture",
         )
+    if (yield from _any(_rungs(spec))):
+        return
     least = minimum_trainings(spec, space)
     if float(spec.budget.trainings) < least:
         yield FieldError(
@@ -94,6 +97,28 @@ def find_spec_errors(spec: Spec) -> Iterator[FieldError]:
             message=f"must be at least {least:.3g} for this space and algorithm: {spec.budget.trainings} does not pay for"
             f" {_last_work(spec)}",
         )
+
+
+def _rungs(spec: Spec) -> Iterator[FieldError]:
+    """Rungs of an algorithm that has its own or none, or more of them than a training has steps."""
+    rungs, schedule = spec.budget.rungs, spec.algorithm.row.schedule
+    if rungs is None:
+        return
+    if schedule in (None, Schedule.FULL):
+        reason = "compares candidates at rungs of its own" if schedule is None else "trains every trial to the end"
+        message = f"has no effect: {spec.algorithm.name} {reason}; remove rungs, or take algorithm {_name_cutters()}"
+        yield FieldError(path="spec.budget.rungs", message=message)
+    elif spec.training.steps < rungs.num_parts:
+        yield FieldError(
+            path="spec.budget.rungs",
+            message=f"{rungs.count} rungs with eta {rungs.eta} begin at 1/{rungs.num_parts:,} of a training, which has"
+            f" {spec.training.steps:,} steps: lower count or eta, or train longer",
+        )
+
+
+def _name_cutters() -> str:
+    """The algorithms that cut trials short."""
+    return name_algorithms([row for row in ALGORITHM_ROWS if row.schedule not in (None, Schedule.FULL)])
 
 
 def _last_work(spec: Spec) -> str:

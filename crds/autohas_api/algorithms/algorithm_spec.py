@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
+from autohas_api.algorithms.brackets import Schedule
 from autohas_api.algorithms.plan_request import PlanRequest, SupernetSteps
 from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.base.model import Model
@@ -28,6 +29,8 @@ class Race(StrEnum):
     """Samples are scored on the shared weights; the best one is trained afterwards."""
     TRIALS = "Trials"
     """Candidates are trained in full, one after another."""
+    BRACKETS = "Brackets"
+    """Trials are proposed one after another from the results of those before them, and cut short by a schedule."""
     NONE = "None"
     """What the controller derives is trained and compared with nothing."""
 
@@ -69,6 +72,7 @@ class AlgorithmSpec:
         policy_learning_rate: Step size of the controller, read from the knobs; None: no controller learns.
         mixing: Value of a sample of a continuous range whose spec does not say: one of those of `Continuous.mixing`.
         race: How the winner is chosen.
+        schedule: How trials are cut short; None where the race is not one of brackets.
         check: Finds a knob that does not fit the rest of the spec.
         refine: The row for given knobs, where knobs change what it says.
         notice: What a person who starts such a search must know of its form; None: nothing.
@@ -89,6 +93,7 @@ class AlgorithmSpec:
     policy_learning_rate: Callable[[Model | None], float] | None = None
     mixing: str = "OneHot"
     race: Race = Race.HALVING
+    schedule: Schedule | None = None
     check: Callable[[PlanRequest], SpecProblem | None] = _fits
     refine: Callable[[AlgorithmSpec, Model | None], AlgorithmSpec] = _keep
     notice: str | None = None

@@ -6,10 +6,10 @@ a forward pass FORWARD_SHARE of it. What candidates cost in truth is known to th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from autohas_api.algorithms.rungs import RUNG_DIVISORS, rung_steps
+from autohas_api.algorithms.rungs import Rungs
 from autohas_api.algorithms.stage_plan import FINALISTS
 from autohas_api.base.model import Model
 
@@ -82,6 +82,7 @@ class PlanRequest:
         comparison: Price of comparing a candidate.
         num_reward: Examples of the reward split; 0 until the data is read.
         reward_price: Steps of the supernet that a forward pass over a reward batch costs; None: as for the default's network.
+        ladder: Where candidates are compared.
     """
 
     knobs: Model | None
@@ -93,6 +94,7 @@ class PlanRequest:
     comparison: Comparisons
     num_reward: int = 0
     reward_price: float | None = None
+    ladder: Rungs = field(default_factory=Rungs)
 
     def knobs_as(self, kind: type[Knobs]) -> Knobs:
         """The knobs, which must be of `kind`.
@@ -106,10 +108,9 @@ class PlanRequest:
         return self.knobs
 
     @property
-    def rungs(self) -> tuple[int, int, int]:
+    def rungs(self) -> tuple[int, ...]:
         """Steps of a training at which candidates are compared."""
-        first, second, last = (rung_steps(self.steps, number) for number in range(len(RUNG_DIVISORS)))
-        return first, second, last
+        return tuple(self.ladder.steps(self.steps, number) for number in range(self.ladder.count))
 
     @property
     def reward_forward(self) -> float:

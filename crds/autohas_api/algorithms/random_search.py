@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from autohas_api.algorithms.algorithm_spec import AlgorithmSpec, Race
+from autohas_api.algorithms.brackets import Schedule
 from autohas_api.algorithms.plan_request import PlanRequest
 from autohas_api.algorithms.stage_plan import StagePlan
 
@@ -31,4 +32,5 @@ RANDOM_SEARCH: Final = AlgorithmSpec(
     minimum=lambda request: _fewest_trials(request) * (1 + request.comparison.last),
     searches_training_hyperparameters=True,
     race=Race.TRIALS,
+    schedule=Schedule.FULL,
 )

@@ -32,13 +32,13 @@ class StagePlan:
     and hyperparameter window are laid out for, of which the first `supernet_steps` are taken; `warmup_steps` of them sample uniformly
     and do not teach the controller; `num_candidates` enter the race new; `num_finalists` lanes continue to 1/3 next to the default, and
     `num_challengers` of them to the end, where the race is one of leaders; `num_samples` are scored on the shared weights,
-    `num_trials` are trained in full, `num_repeats` are trainings of the winner with further seeds; `trains_derived` says that no race
-    but the last stage trains what was found.
+    `num_trials` are trials, which take `trial_steps` together or, where that is 0, are trained in full, `num_repeats` are trainings of the
+    winner with further seeds; `trains_derived` says that no race but the last stage trains what was found.
     `scoring_trainings` is what scoring costs, `lane_trainings` and `supernet_trainings` what those stages cost, `predicted_trainings` the
     most that the plan can cost, `search_trainings` what everything but the repeats may cost: the race spends what is left of it.
     """
 
-    rungs: tuple[int, int, int]
+    rungs: tuple[int, ...]
     num_lanes: int = 0
     num_survivors: int = 0
     warmup_steps: int = 0
@@ -49,6 +49,7 @@ class StagePlan:
     num_challengers: int = 0
     num_samples: int = 0
     num_trials: int = 0
+    trial_steps: int = 0
     num_repeats: int = 0
     trains_derived: bool = False
     scoring_trainings: float = 0.0
@@ -65,17 +66,19 @@ class StagePlan:
     @property
     def lane_steps(self) -> int:
         """Training steps of all lanes together."""
+        if not self.num_lanes:
+            return 0
         first, second, _ = self.rungs
         return self.num_lanes * first + self.num_survivors * (second - first)
 
     @property
     def race_steps(self) -> int:
         """The most training steps that the race can take (0 for a race that only scores samples, and where there is none)."""
-        first, second, last = self.rungs
         if self.num_samples or self.trains_derived:
             return 0
         if self.num_trials:
-            return self.num_trials * last
+            return self.trial_steps or self.num_trials * self.rungs[-1]
+        first, second, last = self.rungs
         if self.num_finalists:
             return (1 + self.num_finalists) * (second - first) + (1 + self.num_challengers) * (last - second)
         new_default = 0 if self.num_lanes else 1

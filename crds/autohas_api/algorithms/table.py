@@ -7,13 +7,24 @@ from typing import Final
 
 from autohas_api.algorithms.algorithm_spec import AlgorithmSpec
 from autohas_api.algorithms.auto_has import LANES, ONE_STEP, PAIRED
+from autohas_api.algorithms.hyperband import HYPERBAND
 from autohas_api.algorithms.one_factor import ONE_FACTOR
 from autohas_api.algorithms.random_search import RANDOM_SEARCH
 from autohas_api.algorithms.random_sharing import RANDOM_SHARING
+from autohas_api.algorithms.successive_halving import SUCCESSIVE_HALVING
 
 __all__ = ["ALGORITHM_ROWS", "default_rows", "find_algorithm", "list_names"]
 
-ALGORITHM_ROWS: Final[list[AlgorithmSpec]] = [ONE_FACTOR, LANES, ONE_STEP, PAIRED, RANDOM_SHARING, RANDOM_SEARCH]
+ALGORITHM_ROWS: Final[list[AlgorithmSpec]] = [
+    ONE_FACTOR,
+    LANES,
+    ONE_STEP,
+    PAIRED,
+    RANDOM_SHARING,
+    RANDOM_SEARCH,
+    SUCCESSIVE_HALVING,
+    HYPERBAND,
+]
 """The first row is the default of the spec; of several rows with one name, the first is the default strategy."""
 
 

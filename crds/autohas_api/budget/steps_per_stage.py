@@ -52,6 +52,7 @@ def make_request(spec: Spec, space: Space, num_selection: int = 0, num_reward: i
         searches_update_rule=bool(space.searched_decisions(Role.UPDATE_RULE)),
         comparison=price_comparisons(spec, num_selection),
         num_reward=num_reward,
+        ladder=spec.budget.rungs_of_training,
     )
 
 

@@ -6,6 +6,7 @@ from typing import ClassVar, Final
 
 from pydantic import Field
 
+from autohas_api.algorithms.rungs import Rungs
 from autohas_api.base.expressions import field
 from autohas_api.base.model import Decimal, Model, Rule
 from autohas_api.base.rules import between, exactly_one, inside, not_negative, only_with, rule
@@ -80,7 +81,18 @@ class Budget(Model):
         default=None, description="Criteria that end the supernet early. If not set, the supernet uses its share of the budget."
     )
 
+    rungs: Rungs | None = Field(
+        default=None,
+        description="Lengths of training at which the trials of a multi-trial algorithm are compared; only with an algorithm that cuts"
+        " trials short. If not set, 1/9, 1/3 and all of a training.",
+    )
+
     rules: ClassVar[tuple[Rule, ...]] = (between("trainings", 1, 10_000),)
+
+    @property
+    def rungs_of_training(self) -> Rungs:
+        """The rungs of a training, as given or as every algorithm has them."""
+        return self.rungs or Rungs()
 
 
 class Training(Model):

@@ -256,6 +256,9 @@ _DOCUMENTS: Final = (
     _learn({"strategy": "OneStep", "preset": "Published"}),
     with_change(a_search(), "spec.training", {"epochs": "12.5"}),
     with_change(
+        with_change(a_search(), "spec.algorithm", {"name": "Hyperband"}), "spec.budget", {"trainings": "6", "rungs": {"eta": 2, "count": 4}}
+    ),
+    with_change(
         {**a_search(), "spec": {**a_search()["spec"], "searchSpace": {"architecture": {}}}},
         "spec.algorithm",
         {"name": "RandomSharing", "randomSharing": {"numSamples": 20}},

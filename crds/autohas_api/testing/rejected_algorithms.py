@@ -19,6 +19,12 @@ def _with_dropout(algorithm: dict[str, Any]) -> dict[str, Any]:
     return dict(with_change(document, "spec.algorithm", algorithm)["spec"])
 
 
+def _cut(name: str, **rungs: int) -> dict[str, Any]:
+    """The spec of a search with rungs of its own."""
+    document = with_change(with_change(a_search(), "spec.algorithm", {"name": name}), "spec.budget.rungs", rungs)
+    return dict(with_change(document, "spec.training.steps", 27)["spec"])
+
+
 def _publish(**space: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
     """The spec of a search in the published form."""
     document = with_change(a_search(), "spec.algorithm", {"autoHAS": {"strategy": "OneStep", "preset": "Published"}})
@@ -45,6 +51,8 @@ ALGORITHM_REJECTED_BY_SCHEMA: Final = (
         field="spec.algorithm.autoHAS.hyperparameterWindow.to",
         words="Required value",
     ),
+    Rejection(path="spec.budget.rungs", value={"eta": 1}, field="spec.budget.rungs.eta", words="greater than or equal to 2"),
+    Rejection(path="spec.budget.rungs", value={"count": 1}, field="spec.budget.rungs.count", words="greater than or equal to 2"),
     Rejection(path="spec.algorithm.seed", value=-1, field="spec.algorithm.seed", words="greater than or equal to 0"),
 )
 
@@ -158,6 +166,24 @@ ALGORITHM_REJECTED_BY_RULE: Final = (
 )
 
 ALGORITHM_UNACCEPTABLE: Final = (
+    Rejection(
+        path="spec",
+        value=_cut("AutoHAS", eta=3, count=4),
+        field="spec.budget.rungs",
+        words="has no effect: AutoHAS compares candidates at rungs of its own; remove rungs, or take algorithm SuccessiveHalving",
+    ),
+    Rejection(
+        path="spec",
+        value=_cut("RandomSearch", eta=2),
+        field="spec.budget.rungs",
+        words="has no effect: RandomSearch trains every trial to the end",
+    ),
+    Rejection(
+        path="spec",
+        value=_cut("Hyperband", eta=2, count=6),
+        field="spec.budget.rungs",
+        words="6 rungs with eta 2 begin at 1/32 of a training, which has 27 steps: lower count or eta, or train longer",
+    ),
     Rejection(
         path="spec",
         value=with_change(_LANES, "spec.budget.earlyStopping", {"plateauSteps": 100_000, "normalizedEntropyBelow": "0.2"})["spec"],

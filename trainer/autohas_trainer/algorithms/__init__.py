@@ -15,11 +15,13 @@ from autohas_trainer.algorithms.autohas_lanes import AutoHASLanes
 from autohas_trainer.algorithms.autohas_one_step import AutoHASOneStep
 from autohas_trainer.algorithms.autohas_paired import AutoHASPaired
 from autohas_trainer.algorithms.lanes import lane_candidates
+from autohas_trainer.algorithms.multi_trial import MultiTrial
 from autohas_trainer.algorithms.one_factor import OneFactor
 from autohas_trainer.algorithms.random_search import RandomSearch
 from autohas_trainer.algorithms.random_sharing import RandomSharing
+from autohas_trainer.algorithms.random_trials import build_random_trials
 
-__all__ = ["BUILDERS", "Algorithm", "Candidate", "StepContext", "SupernetStep", "build_algorithm", "lane_candidates"]
+__all__ = ["BUILDERS", "Algorithm", "Candidate", "MultiTrial", "StepContext", "SupernetStep", "build_algorithm", "lane_candidates"]
 
 BUILDERS: Final[dict[tuple[str, str | None], Callable[[Spec, Space], Algorithm]]] = {
     ("AutoHAS", "Lanes"): AutoHASLanes.from_spec,
@@ -28,6 +30,8 @@ BUILDERS: Final[dict[tuple[str, str | None], Callable[[Spec, Space], Algorithm]]
     ("AutoHAS", "Paired"): AutoHASPaired.from_spec,
     ("RandomSharing", None): RandomSharing.from_spec,
     ("RandomSearch", None): RandomSearch.from_spec,
+    ("SuccessiveHalving", None): build_random_trials,
+    ("Hyperband", None): build_random_trials,
 }
 """Name and strategy of a row of the table to what builds the algorithm at its start."""
 

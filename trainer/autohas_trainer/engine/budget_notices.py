@@ -7,7 +7,6 @@ from typing import Final
 
 from autohas_api.accept.plan_check import hardly_seen, short_supernet
 from autohas_api.algorithms.algorithm_spec import Race
-from autohas_api.algorithms.rungs import LAST_RUNG
 from autohas_api.base.objective_metrics import metric_text
 from autohas_api.budget.epochs import few_epochs
 from autohas_api.budget.selection_size import small_selection
@@ -30,6 +29,8 @@ _WHY: Final = {
     StopReason.PLATEAU: "budget.earlyStopping ended the supernet to save them",
     StopReason.BUDGET: "budget.maxActiveSeconds ended the search first",
 }
+_THIRD: Final = 3
+"""The prediction needs the default after one part in this number of its training."""
 _MOST_OVERDRAWN: Final = 0.05
 """Share of the budget that may be spent beyond it without a sentence: rungs are whole steps."""
 
@@ -59,13 +60,14 @@ def warn_at_start(state: SearchState) -> None:
 def predict_default(state: SearchState) -> LongerTraining | None:
     """What twice the steps would give the default; None until it was compared after 1/3 and at the end of its training."""
     by_rung, search_task = state.comparisons.get(DEFAULT, {}), state.search_task
-    if LAST_RUNG not in by_rung or LAST_RUNG - 1 not in by_rung:
+    end = search_task.rungs.last
+    if search_task.rungs.eta != _THIRD or end not in by_rung or end - 1 not in by_rung:
         return None
     num_selection = search_task.splits.num_selection
     return predict_longer(
         search_task.spec.objective.metric_name,
-        by_rung[LAST_RUNG - 1].metric,
-        by_rung[LAST_RUNG].metric,
+        by_rung[end - 1].metric,
+        by_rung[end].metric,
         steps=search_task.spec.training.steps,
         num_examples=(min(num_selection, EARLY_EXAMPLES), num_selection),
     )
@@ -76,7 +78,7 @@ def report_longer(state: SearchState) -> None:
     longer = predict_default(state)
     if longer is None or not longer.is_clear or any(notice.reason == NoticeReason.TRAIN_LONGER for notice in state.notices):
         return
-    spec, third = state.search_task.spec, state.comparisons[DEFAULT][LAST_RUNG - 1].metric
+    spec, third = state.search_task.spec, state.comparisons[DEFAULT][state.search_task.rungs.last - 1].metric
     metric, epochs = spec.objective.metric_name, spec.training.epochs
     assert third is not None  # noqa: S101 - nothing is predicted without it
     field = f"training.steps: {longer.steps}" if epochs is None else f'training.epochs: "{2 * float(epochs):g}"'

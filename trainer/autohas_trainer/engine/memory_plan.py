@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from autohas_api.algorithms.algorithm_spec import Race
+from autohas_api.algorithms.brackets import find_bracket
 from autohas_api.space.decisions import Configuration
 from autohas_api.wire.messages import Stage
 from autohas_trainer.engine.candidate_faults import candidate_part, fault_key
@@ -122,6 +123,8 @@ def list_moments(search_task: SearchTask) -> list[Moment]:
         moments.append(Moment(stage=Stage.RACE, waiting=1 + lanes + max(0, plan.num_candidates - 1), working=1))
     elif race is Race.TRIALS:
         moments.append(Moment(stage=Stage.RACE, finished=min(2, plan.num_trials - 1), working=1))
+    elif race is Race.BRACKETS:
+        moments.append(Moment(stage=Stage.RACE, waiting=_count_waiting(search_task), finished=min(2, plan.num_trials - 1), working=1))
     elif race is Race.SAMPLES:
         moments.append(Moment(stage=Stage.RACE, has_supernet=True))
     before = 0 if plan.trains_derived or race is Race.SAMPLES else 2
@@ -129,6 +132,16 @@ def list_moments(search_task: SearchTask) -> list[Moment]:
     is_trained = plan.num_repeats > 0 or not before
     moments.append(Moment(stage=Stage.EVALUATE, finished=max(0, finished - 1) if is_trained else finished, working=int(is_trained)))
     return moments
+
+
+def _count_waiting(search_task: SearchTask) -> int:
+    """Trials of a bracket that wait while another is trained: at its first rung those that would continue, afterwards these."""
+    schedule, rungs = search_task.spec.algorithm.row.schedule, search_task.rungs
+    if schedule is None:
+        return 0
+    brackets = [find_bracket(schedule, number, eta=rungs.eta, num_rungs=rungs.count) for number in range(rungs.count)]
+    most = max((b.num_at(b.first_rung + 1, rungs.eta) for b in brackets if b.first_rung < rungs.last), default=0)
+    return min(most, search_task.plan.num_trials - 1)
 
 
 def plan_memory(search_task: SearchTask, network: NetworkMemory) -> PlanMemory:

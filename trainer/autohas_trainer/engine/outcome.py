@@ -6,7 +6,6 @@ import json
 import statistics
 from pathlib import Path
 
-from autohas_api.algorithms.rungs import LAST_RUNG
 from autohas_api.base.digest import configuration_digest, result_digest
 from autohas_api.space.decisions import OFF_GRID, Role
 from autohas_api.wire.messages import Result, StopReason, order_effects
@@ -56,7 +55,8 @@ def _result(  # noqa: PLR0913 - what a termination message consists of
     test_scores = evaluated.test_scores
     repeated = (test_scores[winner], *evaluated.repeat_scores)
     search_task, configuration = state.search_task, state.configurations[winner]
-    compared = {name: by_rung[LAST_RUNG].metric for name, by_rung in state.comparisons.items() if LAST_RUNG in by_rung}
+    last = search_task.rungs.last
+    compared = {name: by_rung[last].metric for name, by_rung in state.comparisons.items() if last in by_rung}
     selection = {name: metric for name, metric in compared.items() if metric is not None}
     digest = configuration_digest(search_task.space.as_mapping(configuration))
     choices = search_task.space.indices(configuration)

@@ -14,6 +14,7 @@ from autohas_trainer.engine.stages.derive import DeriveStage
 from autohas_trainer.engine.stages.evaluate import EvaluateStage
 from autohas_trainer.engine.stages.lanes import LanesStage
 from autohas_trainer.engine.stages.leaders import LeadersStage
+from autohas_trainer.engine.stages.multi_trial import MultiTrialStage
 from autohas_trainer.engine.stages.one_factor import OneFactorStage
 from autohas_trainer.engine.stages.race import RaceStage
 from autohas_trainer.engine.stages.supernet import SupernetStage
@@ -30,6 +31,7 @@ _RACES: Final[dict[Race, Callable[[SearchState], SearchStage]]] = {
     Race.LEADERS: LeadersStage,
     Race.SAMPLES: BestOfStage,
     Race.TRIALS: TrialsStage,
+    Race.BRACKETS: MultiTrialStage,
 }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from autohas_api.algorithms.rungs import LAST_RUNG
 from autohas_api.wire.messages import Stage
 from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
@@ -43,7 +42,7 @@ class EvaluateStage:
         if not training.is_finished:
             self._state.train(self.name, self._winner)
             return True
-        self._state.compare(self.name, self._winner, LAST_RUNG)
+        self._state.compare(self.name, self._winner, self._state.search_task.rungs.last)
         if training.is_diverged:
             self._fall_back()
             return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from autohas_api.algorithms.rungs import LAST_RUNG
 from autohas_api.space.decisions import Configuration, initial_points
 from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.algorithms import Candidate, lane_candidates
@@ -21,7 +20,7 @@ def further_lanes(state: SearchState, count: int) -> list[Candidate]:
 
 def report_unaffordable(state: SearchState, name: str, configuration: Configuration) -> None:
     """A configuration that the spec asks for costs more than what is left can finish."""
-    price, left = state.search_task.price(configuration, 0, LAST_RUNG + 1), state.trainings_left
+    price, left = state.search_task.price(configuration, 0, state.search_task.rungs.count), state.trainings_left
     text = (
         f"{name}, of searchSpace.initialPoints, is left out: its training costs {price:.2f} trainings of the default, and all candidates"
         f" together have {left:.2f}; raise budget.trainings; {state.search_task.values_text(configuration)}"

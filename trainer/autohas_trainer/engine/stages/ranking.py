@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable
 
-from autohas_api.algorithms.rungs import LAST_RUNG
 from autohas_api.wire.messages import Stage
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.engine.training.comparison import beats, rank
@@ -22,9 +21,9 @@ def rank_finite(state: SearchState, rung: int, names: Iterable[str]) -> list[str
 
 def choose_winner(state: SearchState, names: Iterable[str]) -> str:
     """The best candidate that beats the default at the end of its training, otherwise the default."""
-    comparisons = state.comparisons
-    challengers = [name for name in rank_finite(state, LAST_RUNG, names) if name != DEFAULT]
-    winners = [name for name in challengers if beats(comparisons[name][LAST_RUNG], comparisons[DEFAULT][LAST_RUNG])]
+    comparisons, last = state.comparisons, state.search_task.rungs.last
+    challengers = [name for name in rank_finite(state, last, names) if name != DEFAULT]
+    winners = [name for name in challengers if beats(comparisons[name][last], comparisons[DEFAULT][last])]
     return winners[0] if winners else DEFAULT
 
 

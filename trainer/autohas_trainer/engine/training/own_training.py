@@ -147,7 +147,7 @@ class OwnTraining(Training):
         sign = 1.0 if objective.better == "Maximize" else -1.0
         measured = self._measure(splits.selection(most, search_task.evaluation_chunk), on_batch)
         value, contributions = read_metric(measured, objective.metric_name, most, self._evaluate_name)
-        is_decided_on = keeps_contributions or self.num_steps_done >= self.rung(1)
+        is_decided_on = keeps_contributions or self.num_steps_done >= self.rung(self._search_task.rungs.last - 1)
         if contributions is None and is_decided_on:
             contributions = self._compare_by_groups(value, most, on_batch)
         loss = measured.get("loss")

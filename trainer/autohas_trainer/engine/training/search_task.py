@@ -11,7 +11,7 @@ import torch
 from autohas_api.accept.acceptance import find_spec_errors
 from autohas_api.algorithms.algorithm_spec import Race
 from autohas_api.algorithms.plan_request import MIN_REWARD_BATCH, Comparisons
-from autohas_api.algorithms.rungs import LAST_RUNG, rung_steps
+from autohas_api.algorithms.rungs import Rungs
 from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.budget.epochs import resolve_steps
 from autohas_api.budget.steps_per_stage import EARLY_EXAMPLES, minimum_trainings, plan_stages, price_comparisons
@@ -128,6 +128,11 @@ class SearchTask:
         return evaluation_chunk(self.spec)
 
     @property
+    def rungs(self) -> Rungs:
+        """Where a training is compared."""
+        return self.spec.budget.rungs_of_training
+
+    @property
     def seed(self) -> int:
         """The key of every draw."""
         return self.spec.algorithm.seed
@@ -199,7 +204,7 @@ class SearchTask:
     def comparison_work(self, configuration: Configuration, rung: int) -> float:
         """The cost of comparing `configuration` at a rung: on a part of the selection split before the end, on all of it there."""
         num_selection = self.splits.num_selection
-        return self.works.forward(configuration, num_selection if rung == LAST_RUNG else min(num_selection, EARLY_EXAMPLES))
+        return self.works.forward(configuration, num_selection if rung == self.rungs.last else min(num_selection, EARLY_EXAMPLES))
 
     def price(self, configuration: Configuration, since: int, until: int) -> float:
         """What bringing `configuration` from `since` rungs behind it to `until` costs, comparisons included.
@@ -207,13 +212,14 @@ class SearchTask:
         price(c, 0, 1) is the way to 1/9 of its training, price(c, 1, 2) that from there to 1/3, price(c, 0, 3) all of it.
         """
         steps = self.recipe(configuration).steps
-        ends = [0, *(rung_steps(steps, rung) for rung in range(LAST_RUNG + 1))]
+        ends = [0, *(self.rungs.steps(steps, rung) for rung in range(self.rungs.count))]
         comparisons = sum(self.comparison_work(configuration, rung) for rung in range(since, until))
         return (ends[until] - ends[since]) / steps * self.work(configuration) + comparisons
 
     def prices(self, configuration: Configuration) -> Prices:
-        """The prices of `configuration` from one rung to the next."""
-        first, second, last = (self.price(configuration, rung, rung + 1) for rung in range(LAST_RUNG + 1))
+        """The prices of `configuration` to the first rung, from there to the last one before the end, and to the end."""
+        end = self.rungs.last
+        first, second, last = (self.price(configuration, since, until) for since, until in ((0, 1), (1, end), (end, end + 1)))
         repeats = self.plan.num_repeats * max(0.0, self.work(configuration) - 1)
         return Prices(first=first, second=second, last=last, repeats=repeats)
 

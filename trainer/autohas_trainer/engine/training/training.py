@@ -17,7 +17,6 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from autohas_api.algorithms.rungs import LAST_RUNG, rung_steps
 from autohas_api.budget.steps_per_stage import EARLY_EXAMPLES
 from autohas_api.space.decisions import Configuration
 from autohas_trainer.data import TestBatch, TrainBatch
@@ -59,7 +58,7 @@ class Training:
         self.num_steps_lost = 0
         """Steps that were taken after the one that diverged, before its loss was read."""
         self._search_task, self._schedule = search_task, schedule_of(self.recipe)
-        self._reads_at = {self.rung(number) for number in range(LAST_RUNG + 1)}
+        self._reads_at = {self.rung(number) for number in range(search_task.rungs.count)}
         self._keeps_average = repeat == 0 or self.recipe.ema > 0
         self._task = search_task.custom.task(configuration)
         self.release()
@@ -148,8 +147,8 @@ class Training:
         return self.num_steps_done * self._search_task.spec.training.steps // self.recipe.steps
 
     def rung(self, number: int) -> int:
-        """Steps after which this training is compared at a rung: 1/9, 1/3 or all of them."""
-        return rung_steps(self.recipe.steps, number)
+        """Steps after which this training is compared at a rung: 1/9, 1/3 or all of them unless `budget.rungs` says otherwise."""
+        return self._search_task.rungs.steps(self.recipe.steps, number)
 
     def step(self) -> float | None:
         """Take one step; return its training loss (nats) before the update if it is read now, NaN if the training has diverged, else None.
@@ -253,8 +252,8 @@ class Training:
         return inputs.contiguous(memory_format=torch.channels_last) if self._search_task.spec.trainer.has_channels_last else inputs
 
     def _update_average(self) -> None:
-        """Take the step's weights into the average; without `ema` nothing reads it after the comparison at 1/3."""
-        if self.recipe.ema == 0 and self.num_steps_done >= self.rung(1):
+        """Take the step's weights into the average; without `ema` nothing reads it after the last comparison before the end."""
+        if self.recipe.ema == 0 and self.num_steps_done >= self.rung(self._search_task.rungs.last - 1):
             self._average.drop()
         self._average.update(self.num_steps_done)
 
@@ -311,17 +310,17 @@ class Training:
         )
 
     def _contributions(self, losses_N: Tensor, measured: Measurement, *, keeps_early: bool) -> str:
-        """Contribution of each example to the quality that comparisons rank by, encoded; before 1/3 of the training only if asked for."""
+        """Contribution of each example to the quality that comparisons rank by, encoded; before the last rung but one only if asked for."""
         if self.is_finished:
             return encode(measured.contributions_N)
-        is_decided_on = keeps_early or self.num_steps_done >= self.rung(1)
+        is_decided_on = keeps_early or self.num_steps_done >= self.rung(self._search_task.rungs.last - 1)
         return encode((1 - losses_N / self._search_task.task.constant_loss).cpu().numpy()) if is_decided_on else ""
 
     def _average_module(self) -> nn.Module:
         """A copy with the averaged weights; batch statistics, because running ones belong to other weights.
 
         Raises:
-            ValueError: the average is not kept any more; comparisons before the end are at 1/9 and 1/3.
+            ValueError: the average is not kept any more; comparisons before the end are at rungs.
         """
         if not self._average.tensors:
             raise ValueError(f"a training has no average to compare after {self.num_steps_done} of {self.recipe.steps} steps")
