@@ -34,6 +34,8 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
     "Argmax": {"name": "AutoHAS", "autoHAS": {"strategy": "OneStep", "result": "Argmax"}},
     "RandomSharing": {"name": "RandomSharing", "randomSharing": {"numSamples": 5}},
     "RandomSearch": {"name": "RandomSearch"},
+    "SuccessiveHalving": {"name": "SuccessiveHalving"},
+    "Hyperband": {"name": "Hyperband"},
 }
 """`spec.algorithm` of each strategy."""
 SEARCHES_UPDATE_RULE_ONLY = ("OneStep", "Paired", "Published", "Argmax", "RandomSharing")

@@ -6,10 +6,10 @@ a forward pass FORWARD_SHARE of it. What candidates cost in truth is known to th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from autohas_api.algorithms.rungs import Rungs
+from autohas_api.algorithms.rungs import DEFAULT_RUNGS, Rungs
 from autohas_api.algorithms.stage_plan import FINALISTS
 from autohas_api.base.model import Model
 
@@ -94,7 +94,7 @@ class PlanRequest:
     comparison: Comparisons
     num_reward: int = 0
     reward_price: float | None = None
-    ladder: Rungs = field(default_factory=Rungs)
+    ladder: Rungs = DEFAULT_RUNGS
 
     def knobs_as(self, kind: type[Knobs]) -> Knobs:
         """The knobs, which must be of `kind`.

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from autohas_api.base.model import Model
 
-__all__ = ["LAST_RUNG", "RUNG_DIVISORS", "Rungs", "rung_steps"]
+__all__ = ["DEFAULT_RUNGS", "LAST_RUNG", "RUNG_DIVISORS", "Rungs", "rung_steps"]
 
 RUNG_DIVISORS: Final = (9, 3, 1)
 """A candidate is compared at 1/9, 1/3 and 1 of a full training.
@@ -53,6 +53,10 @@ class Rungs(Model):
         return math.ceil(steps / int(self.eta ** (self.last - number)))
 
 
+DEFAULT_RUNGS: Final = Rungs()
+"""1/9, 1/3 and all of a training."""
+
+
 def rung_steps(steps: int, number: int) -> int:
     """The steps of a rung where `budget.rungs` does not say otherwise."""
-    return Rungs().steps(steps, number)
+    return DEFAULT_RUNGS.steps(steps, number)

@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 
 from pydantic import Field
 
-from autohas_api.algorithms.rungs import Rungs
+from autohas_api.algorithms.rungs import DEFAULT_RUNGS, Rungs
 from autohas_api.base.expressions import field
 from autohas_api.base.model import Decimal, Model, Rule
 from autohas_api.base.rules import between, exactly_one, inside, not_negative, only_with, rule
@@ -92,7 +92,7 @@ class Budget(Model):
     @property
     def rungs_of_training(self) -> Rungs:
         """The rungs of a training, as given or as every algorithm has them."""
-        return self.rungs or Rungs()
+        return self.rungs or DEFAULT_RUNGS
 
 
 class Training(Model):

@@ -303,7 +303,7 @@ class NoticeReason(_Explained):
         "WeakReward",
         (
             "`weight_decay` is searched by rewards one step ahead, which hardly depend on it: AutoHAS (strategy OneFactor or Lanes) or"
-            " RandomSearch compares it by trainings"
+            " a multi-trial algorithm compares it by trainings"
         ),
     )
     TRAIN_LONGER = (

@@ -16,6 +16,7 @@ from autohas_api.space.decisions import Decision
 from autohas_api.wire.messages import Stage
 from autohas_trainer.events import DEFAULT, CandidateRecord, PolicyRecord, StepRecord
 from autohas_trainer.reporting.report.figure_style import ACCENT, BAND, HEAT_RGB, INK, LINE, MUTED, SECOND, clean, new_figure, to_svg
+from autohas_trainer.reporting.sinks.rungs import share_text
 
 __all__ = ["MAX_POLICY_PANELS", "controller_chart", "policy_chart", "race_chart", "story_chart"]
 
@@ -63,8 +64,8 @@ def _kind(name: str, winner: str) -> str:
     return "winner" if name == winner else DEFAULT if name == DEFAULT else "other candidates"
 
 
-def race_chart(candidates: Sequence[CandidateRecord], winner: str) -> str:
-    """Draw the selection score of every candidate after 1/9, 1/3 and all of a training."""
+def race_chart(candidates: Sequence[CandidateRecord], winner: str, eta: int) -> str:
+    """Draw the selection score of every candidate at every rung; `eta` is the factor between the lengths of two."""
     figure = new_figure(3.6)
     axes = figure.add_subplot()
     clean(axes, ylabel="score on the selection split, %", xlabel="share of a full training (logarithmic)")
@@ -86,7 +87,7 @@ def race_chart(candidates: Sequence[CandidateRecord], winner: str) -> str:
             ends.append((xs[-1], ys[-1], name, colour))
     axes.set_xscale("log")
     fractions = sorted({x for curve in curves.values() for x in curve})
-    axes.set_xticks(fractions, [_share(f) for f in fractions])
+    axes.set_xticks(fractions, [share_text(f, eta) for f in fractions])
     axes.minorticks_off()
     axes.set_xlim(fractions[0] * 0.93, fractions[-1] * 1.02)
     _limits(axes)
@@ -228,10 +229,3 @@ def _points(axes: Axes, distance: float) -> float:
     figure = axes.get_figure(root=True)
     height = figure.get_figheight() if figure is not None else 1.0
     return 72 * 0.8 * height * distance / (high - low)
-
-
-def _share(fraction: float) -> str:
-    for divisor in (9, 3):
-        if abs(fraction * divisor - 1) < 0.05:  # noqa: PLR2004 - steps are whole, so 1/9 is not exact
-            return f"1/{divisor}"
-    return f"{fraction:.2g}"

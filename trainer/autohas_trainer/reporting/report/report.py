@@ -10,6 +10,7 @@ import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +37,7 @@ from autohas_trainer.reporting.sinks.live_state import STAGE_ORDER
 from autohas_trainer.reporting.sinks.longer_text import longer_sentence
 from autohas_trainer.reporting.sinks.progress_bar import duration
 from autohas_trainer.reporting.sinks.result_files import CONFIG_FILE, ENDINGS, FinishedSearch, list_costs
+from autohas_trainer.reporting.sinks.rungs import correlate_rungs, share_text
 
 __all__ = ["REPORT_FILE", "write_report"]
 
@@ -57,7 +59,8 @@ class _DecisionRow:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _RaceRow:
     name: str
-    scores: tuple[str, str, str]
+    scores: tuple[str, ...]
+    """One for each rung."""
     is_winner: bool
     note: str
 
@@ -124,11 +127,13 @@ def render(finished: FinishedSearch, history: History, command: str | None) -> s
     """Return the HTML of the report."""
     loader = jinja2.PackageLoader("autohas_trainer.reporting.report", "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    metric = finished.search.spec.objective.metric_name
+    metric, environment.filters["share"] = finished.search.spec.objective.metric_name, partial(share_text, eta=_eta(finished))
     environment.filters["score"] = lambda value: metric_text(metric, value).replace(" ", "\u00a0")  # the unit stays with its number
     return environment.get_template(_TEMPLATE).render(
         **_describe_result(finished),
         race=_race_rows(finished),
+        rungs=_list_fractions(finished),
+        correlations=correlate_rungs(finished.outcome.candidates),
         stages=_stage_rows(finished),
         effects=_effect_rows(finished),
         num_bars=MAX_BARS,
@@ -229,11 +234,20 @@ def _add_default(choices: tuple[str, ...], default: str) -> tuple[str, ...]:
         return (*choices, default)
 
 
+def _eta(finished: FinishedSearch) -> int:
+    return finished.search.spec.budget.rungs_of_training.eta
+
+
+def _list_fractions(finished: FinishedSearch) -> list[float]:
+    """The rungs at which candidates were compared, as fractions of a training."""
+    return sorted({record.fraction for record in finished.outcome.candidates})
+
+
 def _race_rows(finished: FinishedSearch) -> list[_RaceRow]:
     """List every candidate with its score at each rung, the longest trained and best first."""
     by_name: dict[str, dict[int, str]] = {}
     order: dict[str, tuple[float, float]] = {}
-    fractions = sorted({record.fraction for record in finished.outcome.candidates})
+    fractions = _list_fractions(finished)
     for record in finished.outcome.candidates:
         shown = "diverged" if record.score is None else f"{100 * record.score:.2f}"
         by_name.setdefault(record.name, {})[fractions.index(record.fraction)] = shown
@@ -245,7 +259,7 @@ def _race_rows(finished: FinishedSearch) -> list[_RaceRow]:
         rows.append(
             _RaceRow(
                 name=name,
-                scores=(scores.get(0, ""), scores.get(1, ""), scores.get(2, "")),
+                scores=tuple(scores.get(place, "") for place in range(len(fractions))),
                 is_winner=name == winner,
                 note="the result" if name == winner else "control" if name == DEFAULT else "",
             )
@@ -295,7 +309,7 @@ def _figures(finished: FinishedSearch, history: History) -> _Figures:
     rewarded = [step for step in history.steps if step.reward is not None]
     is_compared = any(record.score is not None for record in outcome.candidates)
     story = charts.story_chart(rewarded, outcome.candidates, outcome.winner, _spans(outcome.cost_by_stage)) if is_compared else ""
-    race = charts.race_chart(outcome.candidates, outcome.winner) if is_compared else ""
+    race = charts.race_chart(outcome.candidates, outcome.winner, _eta(finished)) if is_compared else ""
     names = [f"{row.decision}: {row.value}" for row in _effect_rows(finished)]
     effects = effects_chart(outcome.effects, names) if names else ""
     controller = charts.controller_chart(rewarded, policies) if policies else ""

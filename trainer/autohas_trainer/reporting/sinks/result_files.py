@@ -21,6 +21,7 @@ from autohas_trainer.config_yaml import config_text
 from autohas_trainer.errors import DataError
 from autohas_trainer.events import CandidateRecord, Event, LongerTraining, Outcome, RunInfo, SearchFinished, SearchStarted, StageUse
 from autohas_trainer.provenance import DataIdentity, Environment
+from autohas_trainer.reporting.sinks.rungs import correlate_rungs
 
 __all__ = [
     "CONFIG_FILE",
@@ -186,6 +187,7 @@ def _record(space: Space, outcome: Outcome) -> dict[str, Any]:
             "configuration": dict(outcome.default),
         },
         "runnersUp": _runners_up(outcome),
+        **({"rungCorrelations": correlations} if (correlations := _correlations(outcome)) else {}),
         **({"longer": _longer(outcome.longer)} if outcome.longer is not None else {}),
         **({"effects": [effect.to_json() for effect in outcome.effects]} if outcome.effects else {}),
         "stopReason": result.stop_reason.value,
@@ -223,6 +225,14 @@ def _runners_up(outcome: Outcome) -> list[dict[str, Any]]:
             "scores": [{"fraction": r.fraction, "score": r.score, "metric": r.metric} for r in outcome.candidates if r.name == last.name],
         }
         for last in order
+    ]
+
+
+def _correlations(outcome: Outcome) -> list[dict[str, Any]]:
+    """Return how well each rung predicts a later one, among the candidates that reached both."""
+    return [
+        {"from": pair.early, "to": pair.late, "candidates": pair.num_candidates, "spearman": pair.spearman}
+        for pair in correlate_rungs(outcome.candidates)
     ]
 
 
