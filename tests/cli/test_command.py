@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from autohas.command import app
 from autohas_api.base.install_hint import install_hint
 
-VERBS = ("run", "validate", "report", "retrain", "watch", "wait", "fetch")
+VERBS = ("run", "validate", "report", "retrain", "watch", "wait", "fetch", "dashboard")
 WITHOUT = """
 import importlib.abc, sys
 class Absent(importlib.abc.MetaPathFinder):
@@ -50,7 +50,10 @@ def test_every_verb_teaches_by_examples(verb: str) -> None:
     assert options
 
 
-@pytest.mark.parametrize(("verb", "arguments"), [("run", "FILE"), ("validate", "FILE..."), ("wait", "NAME"), ("watch", "[NAME]...")])
+@pytest.mark.parametrize(
+    ("verb", "arguments"),
+    [("run", "FILE"), ("validate", "FILE..."), ("wait", "NAME"), ("watch", "[NAME]..."), ("dashboard", "DIR|NAME...")],
+)
 def test_usage_names_arguments_as_they_are_typed(verb: str, arguments: str) -> None:
     """No braces and no doubled brackets."""
     usage = CliRunner().invoke(app, [verb, "--help"]).output.splitlines()[0]

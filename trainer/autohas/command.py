@@ -14,7 +14,7 @@ from autohas.kubectl import Kubectl, KubectlError
 from autohas.progress_view import SearchLine
 from autohas_api.base.exit_codes import ExitCode
 from autohas_trainer.cli.app import app, main
-from autohas_trainer.cli.command_form import Answer, OutputFormat, OutputOption, PlainUsage, examples
+from autohas_trainer.cli.command_form import Answer, OutputFormat, OutputOption, PlainUsage, examples, run_command
 from autohas_trainer.cli.exits import UsageError
 
 __all__ = ["app", "main"]
@@ -156,6 +156,48 @@ def fetch(
         return int(ExitCode.RESULT)
 
     raise typer.Exit(_run_command(act))
+
+
+@app.command(
+    cls=PlainUsage,
+    epilog=examples(
+        "autohas dashboard autohas-out/quickstart autohas-out/lanes",
+        "autohas dashboard quickstart --port 0",
+        "autohas dashboard autohas-out/* --out searches.journal",
+    ),
+)
+def dashboard(
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DIR|NAME", help="Folders of searches; NAME is autohas-out/NAME; a journal of Optuna may be one.", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the studies as an Optuna journal instead of serving them.", show_default=False),
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0 is any that is free.")] = 8080,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address of the page; 0.0.0.0 shows it to the network.")] = "127.0.0.1",
+) -> None:
+    """Show the histories of searches in optuna-dashboard: parallel coordinates, contours, importance, several searches side by side.
+
+    Every candidate is a trial of Optuna, its rungs are intermediate values, and the samples of shared weights are a study of their own. A
+    search that runs is read again as its history grows. Needs the extra dashboard; --out does not.
+    """
+    raise typer.Exit(run_command(lambda _: _show_dashboard(targets, out, host, port), None))
+
+
+def _show_dashboard(targets: Sequence[str], out: Path | None, host: str, port: int) -> None:
+    from autohas_trainer.cli import dashboard as command  # noqa: PLC0415 - loads Optuna
+
+    console, sources = Console(emoji=False), command.resolve_sources(targets)
+    if out is None:
+        command.serve(sources, command.Address(host=host, port=port), lambda url: print(url, flush=True))  # noqa: T201 - a pipe reads it at once
+        return
+    studies = command.write(sources, out)
+    lines = [f"{out}: {len(studies)} studies", *(f"  {study.name}: {len(study.trials)} trials" for study in studies)]
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 def _seconds(text: str) -> float:

@@ -11,7 +11,7 @@ _ROOT = Path(__file__).resolve().parents[3]
 """Root of the checkout if the package is installed from one (`pip install -e`), else a folder of Python."""
 
 
-Extra = Literal["operator", "trainer", "export", "s3", "gcs", "hf", "arrow"]
+Extra = Literal["operator", "trainer", "export", "s3", "gcs", "hf", "arrow", "dashboard"]
 
 
 def install_hint(extra: Extra, root: Path = _ROOT) -> str:

@@ -34,7 +34,6 @@ __all__ = ["app", "main"]
 
 _CLICK_USAGE: Final = 2
 
-
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -46,6 +45,7 @@ app = typer.Typer(
     "autohas report autohas-out/quickstart          write the report again\n"
     "autohas retrain autohas-out/quickstart/config.yaml --seeds 5\n"
     "autohas export autohas-out/quickstart --onnx   write the model as ONNX\n"
+    "autohas dashboard autohas-out/*                show the histories in optuna-dashboard\n"
     "autohas watch -n ml                            follow the searches of a cluster\n"
     "autohas wait fashion && autohas fetch fashion  wait for the end, then copy the model\n"
     "autohas --install-completion                   complete commands and search names in this shell",
