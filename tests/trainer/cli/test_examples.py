@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,15 @@ def test_fashion_mnist_has_the_price_of_its_parameters(tmp_path: Path) -> None:
 
     assert {configuration["activation"] for configuration in _tried(record)} == {"relu"}
     assert record["winner"]["cost"] == record["winner"]["parameters"]
+
+
+def test_the_multi_trial_search_has_four_rungs(tmp_path: Path) -> None:
+    """26: 27 trials with the default are compared at 1/27, of those at most nine at 1/9."""
+    record = _searched("26-multi-trial.yaml", tmp_path, "training.steps=54")
+    compared = Counter(round(candidate["fraction"] * 27) for candidate in record["candidates"])
+    assert sorted(compared) == [1, 3, 9, 27]
+    assert compared[1] == 27
+    assert {pair["from"] for pair in record["rungCorrelations"]} >= {1 / 27}
 
 
 def test_hyperparameters_only_keeps_the_network(tmp_path: Path) -> None:

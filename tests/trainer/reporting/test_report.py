@@ -182,6 +182,27 @@ def test_hyperparameters_only_has_a_race_and_no_controller(tmp_path: Path) -> No
     assert "No architecture was searched, so there are no shared weights and no controller" in _words(page)
 
 
+def test_every_rung_has_a_column_and_its_correlation_with_later_ones(tmp_path: Path) -> None:
+    """Four rungs; three candidates reached 1/27 and 1/9 (orders 0 1 2 and 0 2 1: 0.5), two the others, which are too few."""
+    document = with_change(a_search(), "spec.algorithm", {"name": "Hyperband"})
+    document = with_change(document, "spec.budget.rungs", {"eta": 3, "count": 4})
+    scores = {1 / 27: (0.1, 0.2, 0.3), 1 / 9: (0.4, 0.6, 0.5), 1 / 3: (0.7, 0.8), 1.0: (0.8, 0.9)}
+    names = ("default", "argmax", "trial 1")
+    candidates = tuple(
+        candidate(name, fraction, score) for fraction, row in scores.items() for name, score in zip(names, row, strict=False)
+    )
+    words = _words(render(_finished(tmp_path, document, candidates=candidates), NOTHING, None))
+    assert "Candidate at 1/27 at 1/9 at 1/3 at the end" in words
+    assert "10.00 40.00 70.00 80.00" in words
+    assert "Rung predicts correlation candidates 1/27 1/9 0.50 3 " in words
+    assert "Only survivors reach later rungs" in words
+
+
+def test_a_race_of_two_candidates_says_nothing_about_its_rungs(tmp_path: Path) -> None:
+    """Two have a correlation of 1 or -1, whatever the rungs are worth."""
+    assert "How well a rung predicts" not in _words(render(_finished(tmp_path, with_lanes()), NOTHING, None))
+
+
 def test_many_decisions_are_shown_in_part_and_counted(tmp_path: Path) -> None:
     """A page has room for 24 panels; the rest is named as missing."""
     found = _finished(tmp_path, a_search())

@@ -40,6 +40,17 @@ def _written(folder: Path) -> Outcome:
     return found
 
 
+def test_a_result_has_the_correlation_of_its_rungs(tmp_path: Path) -> None:
+    """Three candidates at 1/3 and at the end, in orders 0 1 2 and 0 2 1: 0.5."""
+    info, sink = run_info(tmp_path), FilesSink(tmp_path, search_digest=DIGEST)
+    early = [candidate(name, 1 / 3, score) for name, score in (("default", 0.1), ("argmax", 0.2), ("lane 1", 0.3))]
+    late = [candidate(name, 1.0, score) for name, score in (("default", 0.4), ("argmax", 0.6), ("lane 1", 0.5))]
+    sink.emit(SearchStarted(info=info))
+    sink.emit(SearchFinished(outcome=outcome(info, candidates=(*early, *late))))
+    (pair,) = json.loads((tmp_path / "result.json").read_text())["rungCorrelations"]
+    assert pair == {"from": pytest.approx(1 / 3), "to": 1.0, "candidates": 3, "spearman": pytest.approx(0.5)}
+
+
 def test_a_result_is_read_back_as_it_was(tmp_path: Path) -> None:
     """Outcome, search, digest and environment survive result.json."""
     written = _written(tmp_path)
