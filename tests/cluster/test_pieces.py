@@ -9,6 +9,7 @@ import socket
 import sys
 import tarfile
 import threading
+import tomllib
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,7 +18,7 @@ import pytest
 from testcluster import cache, leftovers, loading, pause, ports
 from testcluster.commands import CommandFailedError, run
 from testcluster.containerd import PAUSE_IMAGE, Containerd
-from testcluster.images import PROJECT, SHARED_CACHE, SOURCES, Layout
+from testcluster.images import PROJECT, SHARED_CACHE, SOURCES, Layout, installed
 from testcluster.processes import Identity, Processes
 from testcluster.volumes import LocalVolume
 from testcluster.waiting import until
@@ -52,6 +53,20 @@ def test_key_refuses_what_is_absent(tmp_path: Path) -> None:
     """An input that is not there is an error, not an empty input."""
     with pytest.raises(FileNotFoundError, match="no-such"):
         cache.key(tmp_path / "no-such")
+
+
+def test_images_are_built_again_for_what_they_install_alone() -> None:
+    """An extra for laptops (export, docs, development) changes nothing; an extra that the trainer's image has does."""
+    project, dockerfile = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"], (PROJECT / "Dockerfile").read_text()
+    extras = project["optional-dependencies"]
+    before = installed(project, dockerfile)
+    of_laptops = {name: [*packages, "one-more"] for name, packages in extras.items() if name not in before}
+    of_an_image = {"s3": [*extras["s3"], "one-more"]}
+
+    assert {"operator", "trainer", "s3"} <= before.keys()
+    assert {"dev", "export"} <= of_laptops.keys()
+    assert installed({**project, "optional-dependencies": extras | of_laptops}, dockerfile) == before
+    assert installed({**project, "optional-dependencies": extras | of_an_image}, dockerfile) != before
 
 
 def test_artefact_is_built_once() -> None:

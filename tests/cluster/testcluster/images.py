@@ -5,13 +5,15 @@ blobs have the digests that buildah already knows, so that after a change of sou
 Called by cluster.py; loading.py takes the layout into the container runtime. Needs root.
 """
 
+import ast
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,11 +151,19 @@ def _project() -> dict[str, Any]:
     return table
 
 
+def installed(project: Mapping[str, Any], dockerfile: str) -> dict[str, list[str]]:
+    """Requirements that the images install, by extra, "" for the project's own; the Dockerfile names the extras."""
+    extras = re.search(r"for image, extras in (.+)\]\"$", dockerfile, re.MULTILINE)
+    if extras is None:
+        message = "the Dockerfile has no line `for image, extras in (...)]` any more"
+        raise ValueError(message)
+    names = sorted({name for _, listed in ast.literal_eval(extras[1]) for name in listed})
+    return {"": project["dependencies"]} | {name: project["optional-dependencies"][name] for name in names}
+
+
 def _generation() -> Path:
     """Folder for all images with the present dependencies; others are deleted, for each takes many gigabytes."""
-    project = _project()
-    extras = {extra: packages for extra, packages in project["optional-dependencies"].items() if extra != "dev"}
-    dependencies = json.dumps([project["dependencies"], extras])
+    dependencies = json.dumps(installed(_project(), (PROJECT / "Dockerfile").read_text()))
     key = cache.key(SUITE, BASE_PACKAGES, dependencies, PROJECT / "constraints.txt")
     shelf = cache.root() / "images"
     (shelf / key).mkdir(parents=True, exist_ok=True)
