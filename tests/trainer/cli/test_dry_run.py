@@ -82,6 +82,13 @@ def _own(model: str) -> dict[str, Any]:
     return with_change(document, "spec.searchSpace", {"hyperparameters": [rates]})
 
 
+def _own_training(name: str) -> dict[str, Any]:
+    task = {"data": {"entrypoint": "custom_code_fixtures:Data"}, "training": {"entrypoint": f"own_training_fixtures:{name}"}}
+    document = with_change(with_change(a_search(), "spec.algorithm", {"autoHAS": {"strategy": "OneFactor"}}), "spec.task", task)
+    widths = {"name": "width", "categorical": {"choices": ["8", "16"]}, "default": "8"}
+    return with_change(document, "spec.searchSpace", {"hyperparameters": [widths]})
+
+
 CANNOT_RUN: dict[str, tuple[Callable[[Path], dict[str, Any]], int, str]] = {
     "too few rewards": (_tiny, 65, "the reward split has 6 examples, rewards need at least 64"),
     "no data": (
@@ -90,6 +97,8 @@ CANNOT_RUN: dict[str, tuple[Callable[[Path], dict[str, Any]], int, str]] = {
         "/no/such/folder is not a folder",
     ),
     "no module": (lambda _: _own("nowhere.model:Net"), 78, "there is no module nowhere"),
+    "an own metric under another name": (lambda _: _own_training("OtherMetric"), 78, "evaluate gave bleu, but the objective's metric is"),
+    "an own optimizer of another module": (lambda _: _own_training("ForeignOptimizer"), 78, "optimizer updates 4 parameters of another"),
     "no device": (lambda _: with_change(a_search(), "spec.trainer.device", "CUDA"), 78, "spec.trainer.device is CUDA"),
     "a default that fails": (lambda _: _own("custom_code_fixtures:Faulty"), 78, "the default configuration cannot be trained"),
 }

@@ -35,6 +35,7 @@ def test_sound_training_keeps_every_promise(name: str) -> None:
         ("Unseeded", "equal seeds give equal bits", "draw from torch's, numpy's or Python's global generator only"),
         ("EvaluateTrains", "evaluate changes nothing", "evaluate changed network/"),
         ("NarrowOnly", "builds, steps and evaluates with every searched value", "raised ValueError: too wide (values {'width': '16'})"),
+        ("LeavesOut", "builds, steps and evaluates with every searched value", "optimizer leaves out 2 parameters"),
         ("ChangesForm", "builds, steps and evaluates with every searched value", "one form at every call"),
         ("Ignores", "every searched value is read", "nothing reads values['width'], which is searched"),
     ],

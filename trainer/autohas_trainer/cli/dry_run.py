@@ -23,7 +23,7 @@ from autohas_trainer.engine.accounting.costs import Costs
 from autohas_trainer.engine.candidate_faults import explain_default_failure
 from autohas_trainer.engine.memory_plan import NetworkMemory, measure_network, plan_memory, refuse_without_room
 from autohas_trainer.engine.training.compute import apply_compute
-from autohas_trainer.engine.training.own_training import begin_training
+from autohas_trainer.engine.training.own_training import begin_training, try_own_training
 from autohas_trainer.engine.training.search_task import SearchTask, reading_text
 from autohas_trainer.errors import CandidateError, TrainerError
 from autohas_trainer.reporting.sinks.progress_bar import duration
@@ -58,6 +58,9 @@ def dry_run(search: Search, space: Space, threads: int, console: Console) -> Non
     _print_line(console, search_task.data_text)
     _print_data(search_task, console)
     _print_warnings(search_task, console)
+    if search_task.spec.task.training is not None:
+        _print_line(console, "trying task.training: one step and one comparison")
+        try_own_training(search_task)
     refuse_without_room(search_task)
     _print_line(console, "measuring a few training steps")
     try:

@@ -7,7 +7,6 @@ keep the task's own loss.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
@@ -21,12 +20,12 @@ from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import stream
 from autohas_trainer.tasks._base import Floats, Measurement, Statistics, Task, join
 from autohas_trainer.tasks.jackknife import jackknife
+from autohas_trainer.tasks.metric_numbers import read_metric_numbers
 from autohas_trainer.tasks.wrapped import WrappedTask
 
 __all__ = ["CUSTOM_METRIC_FIELD", "CustomMetric", "MetricFunction"]
 
 CUSTOM_METRIC_FIELD: Final = "objective.customMetric.entrypoint"
-_FORMS: Final = "what each example contributes, here ({count},), or one number for all"
 
 
 class MetricFunction(Protocol):
@@ -127,16 +126,4 @@ class CustomMetric(WrappedTask):
             outputs_N, targets_N = (part.double() * deviation + mean for part in (outputs_N.reshape(targets_N.shape), targets_N))
         with attribute_errors_to(self._who, "metric(outputs, targets)"):
             given: object = self._function(outputs=outputs_N, targets=targets_N)
-        count = len(targets_N)
-        forms = _FORMS.format(count=count)
-        if isinstance(given, bool) or not isinstance(given, Tensor | float | int):
-            raise ConfigurationError(f"{self._who} gave a {type(given).__name__}; it must give a tensor: {forms}")
-        if isinstance(given, Tensor) and given.is_complex():
-            raise ConfigurationError(f"{self._who} gave a tensor of {given.dtype}; it must give real numbers")
-        values = given.detach().double().cpu() if isinstance(given, Tensor) else torch.tensor(float(given), dtype=torch.float64)
-        if values.shape not in ((), (count,)):
-            raise ConfigurationError(f"{self._who} gave a tensor of shape {tuple(values.shape)}; it must give {forms}")
-        if not bool(values.isfinite().all()):
-            wrong = next(number for number in values.reshape(-1).tolist() if not math.isfinite(number))
-            raise ConfigurationError(f"{self._who} gave {wrong}; every number must be finite: decide what the metric is in that case")
-        return values
+        return read_metric_numbers(given, len(targets_N), self._who)

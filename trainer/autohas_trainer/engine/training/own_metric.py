@@ -13,13 +13,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import torch
-from torch import Tensor
-
 from autohas_trainer.data import SelectionBatch, count_chunks
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.tasks import Floats
 from autohas_trainer.tasks.jackknife import NUM_GROUPS, contribute_groups, contribute_without_groups
+from autohas_trainer.tasks.metric_numbers import read_metric_numbers
 
 __all__ = ["compare_by_groups", "measure_groups", "read_metric"]
 
@@ -36,27 +34,11 @@ def read_metric(measured: Mapping[str, Any], name: str, count: int, who: str) ->
     Raises:
         ConfigurationError: it is not there, has another shape, or is not finite; `who` gave it.
     """
-    numbers = _numbers_of(measured, name, who)
-    if numbers.shape not in ((), (count,)):
-        raise ConfigurationError(
-            f"{who} gave shape {tuple(numbers.shape)} for {name}; it must give what each example adds, here ({count},), or one number"
-        )
-    if not bool(numbers.isfinite().all()):
-        wrong = next(number for number in numbers.reshape(-1).tolist() if not math.isfinite(number))
-        raise ConfigurationError(f"{who} gave {name} {wrong}, which is not finite")
-    return float(numbers.mean()), numbers.numpy() if numbers.ndim else None
-
-
-def _numbers_of(measured: Mapping[str, Any], name: str, who: str) -> Tensor:
     if name not in measured:
         given = ", ".join(map(str, measured)) or "nothing"
         raise ConfigurationError(f"{who} gave {given}, but the objective's metric is {name}: return it under this name")
-    metric = measured[name]
-    if isinstance(metric, bool) or not isinstance(metric, Tensor | float | int):
-        raise ConfigurationError(f"{who} gave a {type(metric).__name__} for {name}, it must give a tensor or a number")
-    if isinstance(metric, Tensor) and metric.is_complex():
-        raise ConfigurationError(f"{who} gave a tensor of {metric.dtype} for {name}; it must give real numbers")
-    return torch.as_tensor(metric).detach().double().cpu()
+    numbers = read_metric_numbers(measured[name], count, who, name)
+    return float(numbers.mean()), numbers.numpy() if numbers.ndim else None
 
 
 def measure_groups(num_examples: int, chunk: int) -> tuple[int, list[int]]:

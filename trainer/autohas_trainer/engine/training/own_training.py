@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Final, Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 from pydantic.alias_generators import to_camel
@@ -20,6 +20,7 @@ from autohas_trainer.data import SelectionBatch, TestBatch, TrainBatch
 from autohas_trainer.engine.candidate_faults import explain_default_failure
 from autohas_trainer.engine.training.comparison import Comparison, encode
 from autohas_trainer.engine.training.own_metric import compare_by_groups, measure_groups, read_metric
+from autohas_trainer.engine.training.own_optimizer import require_methods, require_own_parameters
 from autohas_trainer.engine.training.own_values import RecordedValues, find_unread_fields
 from autohas_trainer.engine.training.rule import rule_of
 from autohas_trainer.engine.training.search_task import SearchTask
@@ -31,8 +32,6 @@ from autohas_trainer.tasks import Floats
 from autohas_trainer.templates import Batch, OwnNetworks, OwnOptimizer
 
 __all__ = ["BuildTraining", "OwnTraining", "WatchedTraining", "begin_training", "try_own_training"]
-
-_OPTIMIZER_METHODS: Final = ("zero_grad", "step", "state_dict", "load_state_dict")
 
 
 class BuildTraining(Protocol):
@@ -59,6 +58,7 @@ def try_own_training(search_task: SearchTask) -> None:
         return
     try:
         training = WatchedTraining(search_task, search_task.space.default)
+        training.require_own_parameters()
         training.step()
         training.compare(keeps_contributions=True)
         split_tree(training.state_dict(), "the training")
@@ -95,9 +95,19 @@ class OwnTraining(Training):
             self._hold(module, standalone_optimizer(module, rule_of(self.recipe, self.recipe.learning_rate)))
             return
         optimizer = make(module=module, values=self._given())
-        if absent := [name for name in _OPTIMIZER_METHODS if not callable(getattr(optimizer, name, None))]:
-            raise ConfigurationError(f"{self._networks.who}: optimizer gave a {type(optimizer).__name__} without {', '.join(absent)}")
+        require_methods(optimizer, self._networks.who)
         self._hold(module, optimizer)
+
+    def require_own_parameters(self) -> None:
+        """Refuse an own optimizer over other parameters than the module's. Not asked of a search that an earlier version began.
+
+        Raises:
+            CandidateError: it has others, or leaves some out.
+        """
+        with self._part("optimizer"):
+            self.begin()
+            if self.has_own_optimizer:
+                require_own_parameters(self._optimizer, self._module, self._networks.who)
 
     def _given(self) -> dict[str, str]:
         """The values as own code gets them: a copy, which it may change."""
@@ -173,7 +183,7 @@ class OwnTraining(Training):
 
         def measure(batches: Iterable[SelectionBatch]) -> float:
             number = self._measure(batches, on_batch).get(name, math.nan)
-            return float(torch.as_tensor(number).double().mean())
+            return float(number.double().mean() if isinstance(number, Tensor) else number)
 
         return compare_by_groups(value, measure, lambda: search_task.splits.selection(num_examples, size), lengths)
 

@@ -82,6 +82,7 @@ def _runs(search_task: SearchTask) -> str | None:
     for configuration in _configurations(search_task):
         try:
             training = OwnTraining(search_task, configuration)
+            training.require_own_parameters()
             _take(training, 1)
             comparison = training.compare(keeps_contributions=True)
             first = first or comparison
