@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from autohas_api.accept.volume_check import unmounted_volumes
 from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.budget.epochs import assume_steps, few_epochs_of_spec
 from autohas_api.budget.steps_per_stage import minimum_trainings, plan_stages
@@ -90,6 +91,7 @@ def plan_lines(spec: Spec, space: Space) -> list[str]:
         short_supernet(spec, space, plan),
         shared_rate(spec),
         few_epochs,
+        unmounted_volumes(spec.trainer),
     ]
     most, bound = largest_selection(spec, space), _max_selection(spec)
     if length_of_spec.given_steps is None:

@@ -9,7 +9,26 @@ from autohas_api.base.spec_errors import FieldError
 from autohas_api.spec.trainer import Trainer
 from autohas_api.spec.volume_sources import DownwardFiles, EphemeralSource, ProjectedObject, ProjectedSource
 
-__all__ = ["find_volume_errors"]
+__all__ = ["find_volume_errors", "unmounted_volumes"]
+
+
+def unmounted_volumes(trainer: Trainer) -> str | None:
+    """A warning about volumes that no container of the search mounts; None without any.
+
+    No error: a container that a webhook adds to the pod, such as the proxy of a service mesh, may mount them.
+    """
+    mounts = [
+        *(trainer.volume_mounts or []),
+        *(mount for container in trainer.init_containers or [] for mount in container.volume_mounts or []),
+    ]
+    mounted = {mount.name for mount in mounts}
+    names = [volume.name for volume in trainer.volumes or [] if volume.name not in mounted]
+    if not names:
+        return None
+    one, them = ("the volume", "it") if len(names) == 1 else ("the volumes", "them")
+    return (
+        f"no container mounts {one} {', '.join(names)} of spec.trainer.volumes: add {them} to spec.trainer.volumeMounts, or remove {them}"
+    )
 
 
 def find_volume_errors(trainer: Trainer) -> Iterator[FieldError]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from autohas_api.accept.acceptance import accept
+from autohas_api.accept.volume_check import unmounted_volumes
 from autohas_api.base.exit_codes import ExitCode
 from autohas_api.base.names import ANNOTATION_PAUSED
 from autohas_api.base.spec_errors import SpecError
@@ -325,7 +326,8 @@ def _judge_acceptance(context: Context, status: Status, outcome: Outcome) -> Ver
     if (refusal := _find_refusal(context)) is not None:
         return refusal
     spec = context.search.spec
-    warnings = [f"warning: {warning}" for warning in (shared_rate(spec), few_epochs_of_spec(spec)) if warning is not None]
+    found = (shared_rate(spec), few_epochs_of_spec(spec), unmounted_volumes(spec.trainer))
+    warnings = [f"warning: {warning}" for warning in found if warning is not None]
     unseen = (
         ["the decisions of the model are checked by the trainer, which reads them from its code"] if reads_decisions_from_code(spec) else []
     )

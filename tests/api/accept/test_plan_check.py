@@ -165,3 +165,15 @@ def test_a_space_of_one_configuration_is_refused_in_one_sentence() -> None:
         " the one configuration by autohas retrain"
     )
     assert [str(problem) for problem in caught.value.field_errors] == [sentence]
+
+
+def test_volumes_that_no_container_mounts_are_warned_of() -> None:
+    """Both are named in one line, and none where each is mounted."""
+    volumes: list[dict[str, Any]] = [{"name": name, "emptyDir": {}} for name in ("one", "two")]
+    idle, _ = accept(with_change(a_search(), "spec.trainer", {"volumes": volumes}))
+    mounts = [{"name": name, "mountPath": f"/{name}"} for name in ("one", "two")]
+    used, space = accept(with_change(a_search(), "spec.trainer", {"volumes": volumes, "volumeMounts": mounts}))
+
+    sentence = "no container mounts the volumes one, two of spec.trainer.volumes: add them to spec.trainer.volumeMounts, or remove them"
+    assert f"warning: {sentence}" in plan_lines(idle.spec, space)
+    assert not any("volume" in line for line in plan_lines(used.spec, space))

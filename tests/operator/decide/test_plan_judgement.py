@@ -74,6 +74,27 @@ def test_a_rate_that_sgd_and_adam_share_is_warned_of_in_the_condition() -> None:
     assert [a.message for a in shared.announcements if a.reason == "SearchAccepted"] == [messages[0]]
 
 
+def test_a_volume_that_no_container_mounts_is_warned_of_in_the_condition() -> None:
+    """A container that a webhook adds may mount it, so the search is accepted; one that an init container mounts is in use."""
+    volumes = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in ("data", "cache")]
+    fetch = {"name": "fetch", "image": "busybox", "volumeMounts": [{"name": "cache", "mountPath": "/cache"}]}
+    idle = decide(observe(stored_search(trainer={"volumes": volumes, "initContainers": [fetch]})))
+    used = decide(
+        observe(
+            stored_search(
+                trainer={"volumes": volumes, "initContainers": [fetch], "volumeMounts": [{"name": "data", "mountPath": "/data"}]},
+            )
+        )
+    )
+    messages = [next(c.message for c in plan.status.conditions if c.type == ConditionType.ACCEPTED) for plan in (idle, used)]
+
+    assert verdict(idle.status, ConditionType.ACCEPTED) == ("True", "Valid")
+    assert messages[0].endswith(
+        "; warning: no container mounts the volume data of spec.trainer.volumes: add it to spec.trainer.volumeMounts, or remove it"
+    )
+    assert "warning" not in messages[1]
+
+
 def test_decisions_that_only_the_trainer_knows_are_left_to_it() -> None:
     """A model by entrypoint with all of its decisions is accepted, and the condition says who checks them; a list is checked here."""
     own = {"data": {"name": "digits"}, "model": {"entrypoint": "mine.digits:net"}}

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.accept.plan_check import plan_lines
+from autohas_api.accept.volume_check import unmounted_volumes
 from autohas_api.base.exit_codes import ExitCode
 from autohas_api.base.text_encoding import use_utf8
 from autohas_api.base.yaml_file import Document
@@ -223,8 +224,8 @@ def conformance(  # noqa: PLR0913 - one parameter per option
 ) -> None:
     """Check custom data and models against the entrypoint contract; custom code is found as Python finds it (PYTHONPATH)."""
     check = partial(_conformance, target, input_shape, outputs, arguments or [], settings or [], regression=regression)
-    file = Path(target) if target.endswith(SEARCH_FILES) else None  # gives errors of the search their line
-    raise typer.Exit(run_command(lambda _: check(), file))
+    file = Path(target) if target.endswith(SEARCH_FILES) else None
+    raise typer.Exit(run_command(lambda document: check(document=None if file is None else document), file))
 
 
 def main() -> None:
@@ -263,12 +264,21 @@ def _validate(document: Document) -> None:
 def _describe_plan(search: Search, space: Space) -> tuple[int | None, list[str]]:
     """Return the number of configurations, None where only the trainer knows it, and lines about the plan."""
     if reads_decisions_from_code(search.spec):
-        return None, ["the trainer reads the decisions from the model's code and checks them: see --dry-run"]
+        warning = unmounted_volumes(search.spec.trainer)
+        unseen = "the trainer reads the decisions from the model's code and checks them: see --dry-run"
+        return None, [unseen, *(() if warning is None else (f"warning: {warning}",))]
     return space.size(), plan_lines(search.spec, space)
 
 
 def _conformance(  # noqa: PLR0913 - one parameter per option
-    target: str, shape: str | None, outputs: int | None, arguments: list[str], settings: list[str], *, regression: bool
+    target: str,
+    shape: str | None,
+    outputs: int | None,
+    arguments: list[str],
+    settings: list[str],
+    *,
+    regression: bool,
+    document: Document | None,
 ) -> None:
     sides = [] if shape is None else shape.split("x")
     if not all(side.isascii() and side.isdigit() and int(side) > 0 for side in sides):
@@ -281,6 +291,7 @@ def _conformance(  # noqa: PLR0913 - one parameter per option
 
     options = command.Target(
         name=target,
+        search=None if document is None else document.value,
         input_shape=None if shape is None else tuple(map(int, sides)),
         num_outputs=outputs,
         arguments=dict(argument.split("=", 1) for argument in arguments),

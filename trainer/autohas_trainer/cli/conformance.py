@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from rich.console import Console
@@ -15,12 +14,11 @@ from torch import Tensor
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.base.objective_metrics import TaskKind
-from autohas_api.base.yaml_file import read_search
 from autohas_api.space.decisions import Role, Space
 from autohas_api.spec.hyperparameters import KNOWN
 from autohas_api.spec.search import Spec
 from autohas_trainer.cli.exits import UsageError
-from autohas_trainer.cli.settings import SEARCH_FILES, apply_settings
+from autohas_trainer.cli.settings import apply_settings
 from autohas_trainer.conformance import Check, check_data, check_model, check_template, check_train_transform
 from autohas_trainer.data.custom import FIELD as DATA_FIELD
 from autohas_trainer.data.custom import make_data
@@ -45,7 +43,7 @@ _Sections = Iterator[tuple[str, Callable[[], list[Check]]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What to check: data and model of a search file, or one entrypoint, which is a model where `input_shape` is given, else data."""
+    """What to check: data and model of a search, or one entrypoint, which is a model where `input_shape` is given, else data."""
 
     name: str
     input_shape: tuple[int, ...] | None
@@ -54,6 +52,8 @@ class Target:
     regression: bool
     settings: Sequence[str] = ()
     """Changes of the search file, as `apply_settings` takes them."""
+    search: Mapping[str, Any] | None = None
+    """The content of the file `name`; None: `name` is an entrypoint."""
 
 
 def conformance(target: Target, console: Console) -> None:
@@ -64,7 +64,7 @@ def conformance(target: Target, console: Console) -> None:
         UsageError: The options do not fit together.
     """
     make_deterministic(1)
-    sections = _of_file(target) if target.name.endswith(SEARCH_FILES) else _of_entrypoint(target)
+    sections = _of_entrypoint(target) if target.search is None else _of_search(target.search, target.settings)
     broken = 0
     for title, check_all in sections:
         console.print(title, markup=False, highlight=False, soft_wrap=True)  # first: the checks may take long
@@ -93,8 +93,8 @@ def _of_entrypoint(target: Target) -> _Sections:
     )
 
 
-def _of_file(target: Target) -> _Sections:
-    search, space = accept(apply_settings(read_search(Path(target.name)).value, target.settings))
+def _of_search(document: Mapping[str, Any], settings: Sequence[str]) -> _Sections:
+    search, space = accept(apply_settings(document, settings))
     spec = search.spec
     regression = spec.objective.kind is TaskKind.REGRESSION
     if spec.task.data.entrypoint is not None:
