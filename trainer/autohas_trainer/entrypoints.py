@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from autohas_api.base.entrypoint_form import explain_entrypoint
 from autohas_trainer.errors import ConfigurationError, DataError, TrainerError
 
 __all__ = ["attribute_errors_to", "format_arguments", "load_object", "require_names"]
@@ -24,8 +25,10 @@ def load_object(entrypoint: str, field: str) -> Callable[..., Any]:
         field: JSON path of the entrypoint, for errors.
 
     Raises:
-        ConfigurationError: The module or the object does not exist, its import raised, or it cannot be called.
+        ConfigurationError: It has another form, the module or the object does not exist, its import raised, or it cannot be called.
     """
+    if (why := explain_entrypoint(entrypoint)) is not None:
+        raise ConfigurationError(f"{field} {entrypoint}: {why}")
     module_name, _, name = entrypoint.partition(":")
     try:
         with attribute_errors_to(f"{field} {entrypoint}", f"importing {module_name}"):

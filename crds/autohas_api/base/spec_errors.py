@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from autohas_api.base.entrypoint_form import ENTRYPOINT_PATTERN, explain_entrypoint
 from autohas_api.base.field_lookup import FORMER_NAMES, suggest_fields
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ def _sentence(error: ErrorDetails, path: str) -> str:
         allowed = str(context.get("expected", "")).replace("'", '"').replace(" or ", ", ")
         return f"Unsupported value: {format_value(value)}: supported values: {allowed}"
     if kind in _BOUNDS:
-        return f"{start}: {path} in body {_BOUNDS[kind].format(**context)}"
+        why = explain_entrypoint(value) if context.get("pattern") == ENTRYPOINT_PATTERN else None
+        return f"{start}: {path} in body {_BOUNDS[kind].format(**context)}{'' if why is None else f': {why}'}"
     if kind in _TYPE_NAMES:
         hint = _hint_decimal(value) if _TYPE_NAMES[kind] == "string" else ""
         return f"{start}: {path} in body must be of type {_TYPE_NAMES[kind]}{hint}"

@@ -6,15 +6,14 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
+from autohas_api.base.entrypoint_form import ENTRYPOINT_PATTERN
 from autohas_api.base.model import Model
 
 __all__ = ["ArgumentValue", "Arguments", "Entrypoint", "OwnTraining"]
 
 ArgumentValue = Annotated[str, StringConstraints(max_length=1024)]
 Arguments = Annotated[dict[str, ArgumentValue], Field(max_length=32)]
-Entrypoint = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$", max_length=253)
-]
+Entrypoint = Annotated[str, StringConstraints(pattern=ENTRYPOINT_PATTERN, max_length=253)]
 """`package.module:object`, from the trainer's image or its PYTHONPATH."""
 
 

@@ -113,6 +113,7 @@ def test_a_path_and_arguments_arrive_as_keywords(monkeypatch: pytest.MonkeyPatch
 
 MODEL_FAULTS = {
     "no_such_package.model:Net": r"task\.model\.entrypoint no_such_package\.model:Net: there is no module no_such_package; install it",
+    "my-model:Net": r'task\.model\.entrypoint my-model:Net: "my-model" has a dash, which no name of Python has: rename it with _',
     f"{OWN}.model:Net": rf"there is no module {OWN}\.model",
     f"{OWN}:Nothing": rf"module {OWN} has no Nothing; it has .*Data",
     f"{OWN}:not_callable": r"not_callable is a int and cannot be called; it must be a class or a function",

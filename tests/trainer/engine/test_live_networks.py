@@ -27,6 +27,11 @@ def _state(name: str) -> SearchState:
     return SearchState(SearchTask.load(parsed.spec, space, device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
 
 
+def _tensors(state: SearchState) -> dict[str, Tensor]:
+    """What a checkpoint would hold, by the names that it gives them."""
+    return {f"{part}/{name}": tensor for part, held in state.parts().items() for name, tensor in held.tensors.items()}
+
+
 def _networks(names: Iterable[str]) -> int:
     """Trainings that have weights among some names of tensors."""
     return len({name.split("/")[1] for name in names if name.startswith("training/")})
@@ -54,7 +59,7 @@ def test_no_moment_holds_more_than_the_plan_says(name: str) -> None:
         has_more = True
         while has_more:
             has_more = stage.advance()
-            tensors = state.tensors()
+            tensors = _tensors(state)
             if has_more:
                 most_networks[stage.name] = max(most_networks[stage.name], _networks(tensors))
                 with_supernet |= {stage.name} if any(tensor.startswith("supernet/") for tensor in tensors) else set()
@@ -75,9 +80,9 @@ def test_lanes_hold_the_default_those_that_may_continue_and_the_one_at_work(name
     plan, lanes = state.search_task.plan, build_stages(state)[0]
     state.ledger.lay_out({stage.name: stage.num_steps for stage in build_stages(state)})
     lanes.begin()
-    counts = [_networks(state.tensors())]
+    counts = [_networks(_tensors(state))]
     while lanes.advance():
-        counts.append(_networks(state.tensors()))
+        counts.append(_networks(_tensors(state)))
 
     assert counts[:2] == [0, 1]
     kept = plan.num_finalists or ceil(plan.num_lanes / 3)
@@ -118,19 +123,19 @@ def test_a_lane_that_was_freed_continues_bit_for_bit_and_pays_nothing_twice(kill
         state.enter(DEFAULT, state.search_task.space.default)
         _train_to(state, DEFAULT, 0)
     freed.rewind([DEFAULT])
-    assert freed.tensors() == {}
+    assert _tensors(freed) == {}
     if kill_after is not None:
         for _ in range(kill_after):
             freed.train(Stage.LANES, DEFAULT)
         again = _state("Lanes")
-        again.load(freed.state_dict(), {name: tensor.clone() for name, tensor in freed.tensors().items()})
+        again.load(freed.state_dict(), {name: tensor.clone() for name, tensor in _tensors(freed).items()})
         freed = again
     for state in (kept, freed):
         _train_to(state, DEFAULT, 1)
 
-    tensors = freed.tensors()
-    assert tensors.keys() == kept.tensors().keys()
-    assert all(tensor.equal(tensors[name]) for name, tensor in kept.tensors().items())
+    tensors = _tensors(freed)
+    assert tensors.keys() == _tensors(kept).keys()
+    assert all(tensor.equal(tensors[name]) for name, tensor in _tensors(kept).items())
     assert freed.comparisons == kept.comparisons
     assert (freed.ledger.step, freed.ledger.cost) == (kept.ledger.step, kept.ledger.cost)
 
@@ -141,9 +146,9 @@ def test_a_released_supernet_is_not_built_again() -> None:
     assert state.supernet.state_dict()
     state.release_supernet()
     again = _state("Lanes")
-    again.load(state.state_dict(), state.tensors())
+    again.load(state.state_dict(), _tensors(state))
 
-    assert state.tensors() == {}
+    assert _tensors(state) == {}
     for released in (state, again):
         with pytest.raises(RuntimeError, match="released"):
             _ = released.supernet

@@ -345,10 +345,6 @@ class SearchState:
         shared = {"supernet": Part(tensors=self._shared.tensors()), "guards": Part(tensors=self.guards.tensors())}
         return {name: part for name, part in shared.items() if part.tensors} | self.trainings.parts()
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Every tensor that changes, by name."""
-        return {f"{part}/{name}": tensor for part, held in self.parts().items() for name, tensor in held.tensors.items()}
-
     def state_dict(self) -> dict[str, Any]:
         """Everything that changes and is no tensor, as JSON."""
         return {

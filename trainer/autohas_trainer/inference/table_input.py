@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from autohas_trainer.data.arrow.arrow_file import ARROW_SUFFIXES, read_arrow_table
-from autohas_trainer.data.spellings import number
-from autohas_trainer.data.tables.cells import match_spelling
+from autohas_trainer.data.tables.cells import match_spelling, spell_as
 from autohas_trainer.data.tables.columns import Categorical, Column
 from autohas_trainer.data.tables.table_file import Table, read_table
 from autohas_trainer.errors import DataError
@@ -88,14 +87,7 @@ def _text(cell: Any, words: Sequence[str]) -> str:  # noqa: ANN401 - whatever a 
     if value is None or type(value).__name__ in _MISSING_TYPES or (isinstance(value, float) and math.isnan(value)):
         return ""
     text = str(value).strip()  # of a float: the shortest decimal that reads back as it
-    if not words or text in words:
+    if text in words or not isinstance(value, int | float):  # a truth value is an int
         return text
-    same = (word for word in words if _is_same(value, word))
-    return next(same, text)
-
-
-def _is_same(value: Any, word: str) -> bool:  # noqa: ANN401 - as above
-    """Whether a word of the training data is this number, or this truth value."""
-    if isinstance(value, bool):
-        return word.casefold() == str(value).casefold()
-    return isinstance(value, int | float) and number(word) == value
+    spelled = spell_as(text.casefold() if isinstance(value, bool) else text, words)
+    return spelled if spelled in words else text

@@ -25,6 +25,7 @@ __all__ = [
     "find_missing",
     "first_rows",
     "match_spelling",
+    "spell_as",
     "which",
 ]
 
@@ -207,10 +208,11 @@ def _concatenate_exactly(arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]
 def match_spelling(cells: Cells, words: Sequence[str]) -> Words:
     """Return the cells with each number, and each truth value, written as `words` write it, where they do."""
     encoded = encode_words(cells)
-    return Words.of((_spell_as(word, words) for word in encoded.words), encoded.codes_N)
+    return Words.of((spell_as(word, words) for word in encoded.words), encoded.codes_N)
 
 
-def _spell_as(cell: str, words: Sequence[str]) -> str:
+def spell_as(cell: str, words: Sequence[str]) -> str:
+    """Return a number, or the truth value `true` or `false`, as one of `words` writes it; the cell itself where none does."""
     if cell in words:
         return cell
     value = number(cell)
