@@ -20,6 +20,8 @@ from autohas_operator.wording import clean
 _LOST_CONTAINERS: Final = frozenset({"Unknown", "ContainerStatusUnknown"})
 """Reasons of containerd (after a reboot) and of the kubelet (after a restart of the runtime) for an end that they have not observed."""
 _LOST_PODS: Final = frozenset({"NodeLost", "NodeShutdown"})
+_EVICTED: Final = "Evicted"
+"""The kubelet's reason of a pod that it has evicted, with the condition DisruptionTarget where the node was short of something."""
 _NEVER_STARTED: Final = ("StartError", "ContainerCannotRun")
 """Reasons of the kubelet for a container that has ended without running."""
 
@@ -173,9 +175,10 @@ def is_interruption(pod: PodRecord) -> bool:
 def is_lost(pod: PodRecord) -> bool:
     """Whether the kubelet did not observe the end of a pod: its node rebooted, or its container runtime was restarted.
 
-    The exit code is then a placeholder (255 or 137), and the Job's rules, which cannot match reasons, count it as a failure.
+    The exit code is then a placeholder (255 or 137), and the Job's rules, which cannot match reasons, count it as a failure. An eviction
+    because the pod exceeds a limit of its own (an emptyDir, ephemeral-storage) has no DisruptionTarget: the next pod would exceed it too.
     """
-    is_unseen = pod.last_end is not None and pod.last_end.reason in _LOST_CONTAINERS
+    is_unseen = pod.last_end is not None and pod.last_end.reason in _LOST_CONTAINERS and pod.reason != _EVICTED
     return pod.disruption is None and (is_unseen or pod.reason in _LOST_PODS)
 
 

@@ -348,10 +348,7 @@ def pod_record(document: Document) -> PodRecord | None:
         return None
     container = trainer_in(status, "containerStatuses")
     state = get_object(container, "state")
-    scheduled: Document = next((c for c in get_objects(status, "conditions") if c.get("type") == "PodScheduled"), {})
-    is_scheduled = scheduled.get("status") == "True"
     conditions = true_conditions(status)
-    disruption = conditions.get("DisruptionTarget")
     return PodRecord(
         key=Key(metadata["namespace"], labels[LABEL_SEARCH]),
         name=metadata["name"],
@@ -362,15 +359,15 @@ def pod_record(document: Document) -> PodRecord | None:
         template=pod_template(spec),
         attempt=read_count(labels, LABEL_ATTEMPT),
         created_s=epoch(metadata.get("creationTimestamp")) or 0.0,
-        scheduled_s=epoch(scheduled.get("lastTransitionTime")) if is_scheduled else None,
+        scheduled_s=epoch(conditions.get("PodScheduled", {}).get("lastTransitionTime")),
         deletion_s=epoch(metadata.get("deletionTimestamp")),
         grace_s=get_int(spec, "terminationGracePeriodSeconds", _USUAL_GRACE_S),
         phase=get_text(status, "phase", "Pending"),
         address=get_text(status, "podIP"),
         port=metrics_port(spec),
         node=get_text(spec, "nodeName"),
-        unschedulable=get_text(scheduled, "message") if scheduled.get("reason") == "Unschedulable" else None,
-        disruption=None if disruption is None else get_text(disruption, "message"),
+        unschedulable=_read_unschedulable(status),
+        disruption=get_text(conditions["DisruptionTarget"], "message") if "DisruptionTarget" in conditions else None,
         waiting=read_waiting(state),
         is_running="running" in state,
         is_started=container.get("started") is True,
@@ -382,6 +379,13 @@ def pod_record(document: Document) -> PodRecord | None:
         init=current_init_container(spec, status),
         init_ended_s=init_ended_s(status),
     )
+
+
+def _read_unschedulable(status: Document) -> str | None:
+    """Why the scheduler finds no node; None where it has said no such thing."""
+    conditions = get_objects(status, "conditions")
+    is_unschedulable = (c for c in conditions if c.get("type") == "PodScheduled" and c.get("reason") == "Unschedulable")
+    return next((get_text(condition, "message") for condition in is_unschedulable), None)
 
 
 def _failure(status: Document) -> JobFailure | None:

@@ -95,6 +95,27 @@ def test_failures_are_counted_to_the_backoff_limit(bench: Any) -> None:
     assert "Traceback: boom" in condition["message"]
 
 
+def test_an_eviction_for_its_own_excess_is_a_failure_that_says_what_to_raise(bench: Any, trainer: Any) -> None:
+    """Written as the kubelet writes it, without DisruptionTarget: the Job counts it, and the operator takes it for no lost pod."""
+    bench.apply(with_change(DURABLE, "spec.failurePolicy", {"backoffLimit": 0}))
+    pod = bench.pod()
+    bench.report_progress(trainer, pod)
+    evicted = {"status": {"reason": "Evicted", "message": 'Usage of EmptyDir volume "autohas-scratch" exceeds the limit "20Gi". '}}
+    bench.kubectl("patch", "pod", pod["metadata"]["name"], "--subresource=status", "--type=merge", "-p", json.dumps(evicted))
+    bench.play_kubelet(pod, "Failed", {"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown"}})
+    bench.until_phase("Failed")
+    status = bench.search()["status"]
+    condition = next(c for c in status["conditions"] if c["type"] == "Succeeded")
+
+    assert condition["reason"] == "BackoffLimitExceeded"
+    assert condition["message"].startswith('Evicted: Usage of EmptyDir volume "autohas-scratch" exceeds the limit "20Gi"')
+    assert condition["message"].endswith(
+        "raise spec.trainer.scratchSize to what init containers, downloads and caches write below /scratch"
+    )
+    assert status.get("interruptions", 0) == 0
+    assert (len(bench.objects("jobs")), len(bench.objects("pods"))) == (1, 1)
+
+
 def test_a_job_deleted_by_hand_is_followed_by_one_attempt(bench: Any, trainer: Any) -> None:
     """The next Job is number 2 and runs alone."""
     bench.apply(DURABLE)

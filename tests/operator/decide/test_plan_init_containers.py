@@ -278,15 +278,24 @@ def test_a_chart_with_a_misspelt_image_is_corrected_for_init_containers_too() ->
         ),
     ],
 )
-@pytest.mark.parametrize("trainer", [None, {"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown"}}])
+@pytest.mark.parametrize("trainer", [None, *({"terminated": {"exitCode": 137, "reason": r}} for r in ("Error", "ContainerStatusUnknown"))])
 def test_an_eviction_for_storage_quotes_the_kubelet_and_says_what_to_raise(message: str, hint: str, trainer: dict[str, Any] | None) -> None:
-    """Whatever the kubelet still says of the container."""
+    """The kubelet marks a disruption only where the node was short of disk: a pod beyond a limit of its own counts up to backoffLimit."""
+    is_of_node = message.startswith("The node")
     evicted = refused_pod(JOB, "Evicted", message)
-    evicted["status"]["conditions"].append(condition("DisruptionTarget", "TerminationByKubelet", message))
+    if is_of_node:
+        evicted["status"]["conditions"].append(condition("DisruptionTarget", "TerminationByKubelet", message))
     evicted["status"]["containerStatuses"] = [] if trainer is None else [{"name": "trainer", "state": trainer}]
     decision = decide(observe(FETCHING, JOB, evicted), RUNNING)
+    last = decide(observe(FETCHING, {**JOB, "status": EXHAUSTED}, evicted), RUNNING)
     reason, text = ready(decision)
+    succeeded = verdict_of(last.status, ConditionType.SUCCEEDED)
 
-    assert reason == "Interrupted"
-    assert text.startswith(f"pod {POD} was stopped (Evicted: {message.strip().rstrip('.')}")
-    assert f"; {hint}); the next pod" in text
+    assert reason == ("Interrupted" if is_of_node else "TrainerFailed")
+    assert f"Evicted: {message.strip().rstrip('.')}" in text
+    assert f"; {hint}" in text
+    assert succeeded is not None
+    if not is_of_node:
+        assert (last.status.phase, succeeded.reason) == (Phase.FAILED, "BackoffLimitExceeded")
+        assert trainer is None or last.status.interruptions == 0
+        assert succeeded.message.endswith(hint)
