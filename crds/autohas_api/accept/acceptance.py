@@ -52,11 +52,7 @@ def accept(document: Mapping[str, Any]) -> tuple[Search, Space]:
 
 def find_spec_errors(spec: Spec) -> Iterator[FieldError]:
     """Errors of a spec that passed schema and rules."""
-    yield from find_wrong_data_arguments(spec.task.data)
-    yield from find_wrong_keywords(spec.task.model.arguments or {}, "spec.task.model.arguments", reserved=("input_shape", "num_outputs"))
-    if spec.task.training is not None:
-        keywords = spec.task.training.arguments or {}
-        yield from find_wrong_keywords(keywords, "spec.task.training.arguments", reserved=("input_shape", "num_outputs"))
+    yield from _arguments(spec)
     yield from find_resource_errors(spec)
     yield from find_volume_errors(spec.trainer)
     declared = {d.name: d for d in declared_decisions(spec)}
@@ -67,12 +63,7 @@ def find_spec_errors(spec: Spec) -> Iterator[FieldError]:
         yield from find_idle_fields(assume_steps(spec))
         return  # the trainer repeats the checks when it has listed the decisions
     space = resolve(spec)
-    if space.size() == 1:
-        yield FieldError(
-            path="spec.searchSpace",
-            message="nothing to search: every decision that can be active has one choice; give a decision another choice, or train the one"
-            " configuration by autohas retrain",
-        )
+    if (yield from _any(_nothing_to_search(space))):
         return
     spec = assume_steps(spec)
     yield from find_idle_fields(spec)
@@ -81,6 +72,32 @@ def find_spec_errors(spec: Spec) -> Iterator[FieldError]:
     if (yield from _any(_initial(spec, space))) or (yield from _any(_find_repeats(spec, space))):
         return
     yield from _early_stopping(spec, space)
+    yield from _cost_of_nothing(spec, space)
+    if not (yield from _any(_rungs(spec))):
+        yield from _too_small_budget(spec, space)
+
+
+def _arguments(spec: Spec) -> Iterator[FieldError]:
+    """Arguments of data, model and own training that their names or types rule out."""
+    yield from find_wrong_data_arguments(spec.task.data)
+    yield from find_wrong_keywords(spec.task.model.arguments or {}, "spec.task.model.arguments", reserved=("input_shape", "num_outputs"))
+    if spec.task.training is not None:
+        keywords = spec.task.training.arguments or {}
+        yield from find_wrong_keywords(keywords, "spec.task.training.arguments", reserved=("input_shape", "num_outputs"))
+
+
+def _nothing_to_search(space: Space) -> Iterator[FieldError]:
+    """A space of one configuration."""
+    if space.size() == 1:
+        yield FieldError(
+            path="spec.searchSpace",
+            message="nothing to search: every decision that can be active has one choice; give a decision another choice, or train the one"
+            " configuration by autohas retrain",
+        )
+
+
+def _cost_of_nothing(spec: Spec, space: Space) -> Iterator[FieldError]:
+    """A cost where no architecture is searched."""
     if spec.objective.cost is not None and not space.searched_decisions(Role.ARCHITECTURE):
         yield FieldError(
             path="spec.objective.cost",
@@ -88,8 +105,10 @@ def find_spec_errors(spec: Spec) -> Iterator[FieldError]:
             if spec.task.training is not None
             else "no architecture is searched, so every network costs the same: remove cost, or give searchSpace.architecture",
         )
-    if (yield from _any(_rungs(spec))):
-        return
+
+
+def _too_small_budget(spec: Spec, space: Space) -> Iterator[FieldError]:
+    """A budget that does not pay for the least that the algorithm does."""
     least = minimum_trainings(spec, space)
     if float(spec.budget.trainings) < least:
         yield FieldError(
