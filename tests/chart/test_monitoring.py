@@ -14,14 +14,15 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from autohas_api.generate.monitoring import alerts, fleet, one_search
 from autohas_api.testing.rejections import a_search, with_change
+from autohas_api.wire.messages import Effect
 from autohas_operator.cluster.cache import Cache
 from autohas_operator.cluster.workqueue import WorkQueue
 from autohas_operator.metrics import Metrics
 from autohas_operator.process.search_metrics import SearchMetrics
-from autohas_trainer.events import CheckpointWritten, SearchStarted, StepUse
+from autohas_trainer.events import CheckpointWritten, EffectMeasured, SearchStarted, StepUse
 from autohas_trainer.reporting.http.metrics import build_registry
 from autohas_trainer.reporting.sinks.live_state import LiveState
-from queries import parts
+from queries import filled, parts
 from reporting_fixtures import FakeClock, candidate, checkpoint_info, policy, run_info, supernet_step
 from testcluster import binaries, levels
 
@@ -56,6 +57,7 @@ def trainer_registry(folder: Path) -> CollectorRegistry:
         clock.now += 0.1
     state.emit(policy(19))
     state.emit(candidate("lane 1", 1 / 9, 0.6))
+    state.emit(EffectMeasured(effect=Effect(decision="depth", value="4", effect=0.05, standard_error=0.01)))
     state.emit(CheckpointWritten(info=checkpoint_info(2), seconds=0.2, size_bytes=1234))
     return build_registry(state.snapshot, lambda: 530.0, clock, lambda: {"peak": 1})
 
@@ -147,6 +149,33 @@ def test_alerts_fire_when_they_should_and_only_then(prometheus: Path, tmp_path: 
 
     assert {name for name, *_ in FIRING} == {alert.name for alert in alerts.ALERTS}
     assert "SUCCESS" in promtool(prometheus, "check", "rules", "--lint=all", "--lint-fatal", "alerts.json", cwd=tmp_path)
+    assert "SUCCESS" in promtool(prometheus, "test", "rules", "tests.json", cwd=tmp_path)
+
+
+@pytest.mark.control_plane
+def test_single_changes_outlast_their_trainer_and_are_one_bar_each(prometheus: Path, tmp_path: Path) -> None:
+    """Prometheus itself answers the panel's queries: half an hour after the end, over both pods of a search that was killed once."""
+    (panel,) = (panel for panel in one_search.build()["panels"] if panel["title"] == "Single changes")
+    variables = {"namespace": "ml", "name": "fashion", "__range": "2h"}
+    shown = {"depth: 4": (0.05, 0.01), "learning_rate: 0.3": (-0.2, 0.02)}
+    series = [
+        {"series": f'{metric}{{{_ONE},pod="{pod}",decision="{decision}",choice="{choice}"}}', "values": f"_x{begin} {value}x10"}
+        for metric, place in (("autohas_trainer_effect_ratio", 0), ("autohas_trainer_effect_standard_error_ratio", 1))
+        for pod, begin in (("a", 0), ("b", 20))
+        for decision, choice in (change.split(": ") for change in shown)
+        for value in (shown[f"{decision}: {choice}"][place],)
+    ]
+    questions = [
+        {
+            "expr": filled(target["expr"], variables),
+            "eval_time": "60m",
+            "exp_samples": [{"labels": f'{{change="{change}"}}', "value": values[place]} for change, values in shown.items()],
+        }
+        for place, target in enumerate(panel["targets"])
+    ]
+    case = {"interval": "1m", "input_series": series, "promql_expr_test": questions}
+    (tmp_path / "tests.json").write_text(json.dumps({"evaluation_interval": "1m", "tests": [case]}))
+
     assert "SUCCESS" in promtool(prometheus, "test", "rules", "tests.json", cwd=tmp_path)
 
 

@@ -44,6 +44,11 @@ VARIABLES = {
 WITHOUT_DATA = {
     f'autohas_trainer_gpu_memory_bytes{{namespace="{NAMESPACE}",name="{SEARCH}"}}': "the node has no GPU",
     f'max (autohas_trainer_mfu_ratio{{namespace="{NAMESPACE}",name="{SEARCH}"}})': "the peak of its CPU is not known",
+    **{
+        f'max by (change) (label_join(last_over_time(autohas_trainer_{name}{{namespace="{NAMESPACE}",name="{SEARCH}"}}[30m]), '
+        f'"change", ": ", "decision", "choice"))': "its strategy, Lanes, measures no single changes"
+        for name in ("effect_ratio", "effect_standard_error_ratio")
+    },
 }
 """The queries of both dashboards that this cluster cannot answer, and why."""
 FAULTS = (

@@ -74,6 +74,8 @@ class RunInfo:
     """Versions and hardware of this process."""
     space_digest: str | None = None
     """Digest of space.json; None where the search lists its decisions, or has a template."""
+    effects: tuple[Effect, ...] = ()
+    """Effects of single changes that earlier processes have measured."""
 
     @property
     def steps(self) -> int:
@@ -160,6 +162,13 @@ class CandidateRecord:
     metric: float | None
     loss: float | None
     kept: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffectMeasured:
+    """Emitted when a candidate that differs from the default in one decision was compared with it after 1/9 of a training."""
+
+    effect: Effect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,6 +289,7 @@ Event = (
     StepRecord
     | PolicyRecord
     | CandidateRecord
+    | EffectMeasured
     | SearchStarted
     | StagesPlanned
     | WorkStarted

@@ -309,11 +309,15 @@ def test_a_kill_in_any_part_of_the_lanes_changes_nothing(kind: str, nth: int, tm
 
     with pytest.raises(Killed):
         search(document, tmp_path / "killed", MemorySink(on_step=kill))
-    outcome = search(document, tmp_path / "killed", MemorySink())
+    resumed = MemorySink()
+    outcome = search(document, tmp_path / "killed", resumed)
 
     assert outcome.result.digest == expected.result.digest
     assert outcome.candidates == expected.candidates
     assert outcome.effects == expected.effects
+    assert resumed.info is not None
+    assert [*resumed.info.effects, *resumed.effects] == whole.effects
+    assert sorted(whole.effects, key=lambda e: -abs(e.effect)) == list(expected.effects)
     assert outcome.cost_by_stage == expected.cost_by_stage
 
 

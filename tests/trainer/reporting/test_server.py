@@ -14,9 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import a_search, with_change
-from autohas_api.wire.messages import Stage, decode_progress
+from autohas_api.wire.messages import Effect, Stage, decode_progress
 from autohas_trainer.errors import ConfigurationError
-from autohas_trainer.events import CheckpointWritten, SearchStarted, StagesPlanned, StageUse, StepUse
+from autohas_trainer.events import CheckpointWritten, EffectMeasured, SearchStarted, StagesPlanned, StageUse, StepUse
 from autohas_trainer.reporting.http.server import TrainerServer
 from autohas_trainer.reporting.sinks.live_state import LiveState
 from reporting_fixtures import FakeClock, candidate, checkpoint_info, lane_step, policy, run_info, supernet_step
@@ -151,6 +151,28 @@ def test_probabilities_are_capped_to_the_likeliest_choices(served: Served, limit
     assert (len(series), max(series, default=0.0)) == (exported, 0.5 if exported else 0.0)
     assert samples["autohas_policy_series_truncated", ()] == (0 < exported < 180 * 3)
     assert len([name for name, _ in samples if name == "autohas_policy_entropy_ratio"]) == 180
+
+
+@pytest.mark.parametrize(("limit", "exported"), [(512, 3), (2, 2), (0, 0)])
+def test_effects_of_all_processes_are_exported_the_largest_first(served: Served, limit: int, exported: int) -> None:
+    """Each with its standard error, by decision and choice; never more than perChoiceLimit."""
+    limited = accept(with_change(a_search(), "spec.monitoring", {"perChoiceLimit": limit}))[0]
+    first, second, third = (
+        Effect(decision=decision, value=value, effect=effect, standard_error=0.01)
+        for decision, value, effect in (("depth", "3", 0.02), ("learning_rate", "0.3", -0.5), ("depth", "4", 0.04))
+    )
+    served.state.emit(SearchStarted(info=replace(served.info, search=limited, effects=(first,))))
+    served.state.emit(EffectMeasured(effect=second))
+    served.state.emit(EffectMeasured(effect=third))
+    samples = served.samples()
+
+    ordered = [("learning_rate", "0.3", -0.5), ("depth", "4", 0.04), ("depth", "3", 0.02)][:exported]
+    found = {
+        (dict(labels)["decision"], dict(labels)["choice"], v) for (n, labels), v in samples.items() if n == "autohas_trainer_effect_ratio"
+    }
+    assert found == set(ordered)
+    errors = [value for (name, _), value in samples.items() if name == "autohas_trainer_effect_standard_error_ratio"]
+    assert errors == [0.01] * exported
 
 
 def test_stage_losses_rates_and_memory_have_their_labels(served: Served) -> None:

@@ -314,6 +314,7 @@ def _run_info(job: Job, state: SearchState, early_stopping: EarlyStopping, check
         environment=origin.environment,
         stop_reason=early_stopping.reason,
         notices=tuple(state.notices),
+        effects=tuple(state.effects),
     )
 
 

@@ -26,6 +26,12 @@ def _newest(metric: str, by: str = "") -> str:
     return f"max{f' by ({by})' if by else ''} ({metric}{{{SELECTED}}})"
 
 
+def _of_changes(metric: str) -> str:
+    """The newest value of each single change in the dashboard's time, also after the trainer has ended."""
+    series = f"last_over_time({metric}{{{SELECTED}}}[$__range])"
+    return f'max by (change) (label_join({series}, "change", ": ", "decision", "choice"))'
+
+
 _NOW: Final = Row(
     title="Now",
     panels=(
@@ -110,6 +116,31 @@ _NOW: Final = Row(
         ),
     ),
 )
+_CHANGES: Final = Panel(
+    title="Single changes",
+    description="Effect of each single change to the default after 1/9 of a training, as a share of the loss of a constant answer, with "
+    "its standard error. Positive is better. Strategy OneFactor only.",
+    kind="barchart",
+    queries=(
+        Query(expr=_of_changes("autohas_trainer_effect_ratio"), legend="{{change}}", instant=True, format="table"),
+        Query(expr=_of_changes("autohas_trainer_effect_standard_error_ratio"), legend="{{change}}", instant=True, format="table"),
+    ),
+    transformations=(
+        {"id": "joinByField", "options": {"byField": "change", "mode": "outer"}},
+        {"id": "sortBy", "options": {"sort": [{"field": "Value #A", "desc": True}]}},
+        {
+            "id": "organize",
+            "options": {
+                "excludeByName": {"Time": True, "Time 1": True, "Time 2": True},
+                "renameByName": {"Value #A": "effect", "Value #B": "standard error"},
+            },
+        },
+    ),
+    options={"xField": "change"},
+    unit="percentunit",
+    width=24,
+    height=12,
+)
 _FOUND: Final = Row(
     title="Results",
     panels=(
@@ -143,6 +174,7 @@ _FOUND: Final = Row(
             queries=(Query(expr=_newest("autohas_trainer_loss", "split"), legend="{{split}}"),),
             unit="none",
         ),
+        _CHANGES,
     ),
 )
 _CONTROLLER: Final = Row(

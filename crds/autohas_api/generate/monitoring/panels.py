@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-Kind = Literal["timeseries", "stat", "gauge", "state-timeline", "status-history", "xychart", "heatmap", "table"]
+Kind = Literal["timeseries", "stat", "gauge", "state-timeline", "status-history", "xychart", "heatmap", "table", "barchart"]
 _SCHEMA_VERSION: Final = 39
 _COLUMNS: Final = 24
 _ROW_HEIGHT: Final = 1
@@ -171,6 +171,7 @@ _CUSTOM: Final[dict[str, dict[str, Any]]] = {
     "state-timeline": {"fillOpacity": 80, "lineWidth": 0},
     "status-history": {"fillOpacity": 90, "lineWidth": 0},
     "xychart": {"show": "points+lines", "pointSize": {"fixed": 4}, "lineWidth": 1},
+    "barchart": {"fillOpacity": 80, "lineWidth": 0},
 }
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "timeseries": {"legend": _LEGEND, "tooltip": _TOOLTIP},
@@ -180,5 +181,6 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "status-history": {"showValue": "never", "rowHeight": 0.95, "legend": {**_LEGEND, "showLegend": False}, "tooltip": _TOOLTIP},
     "heatmap": {"calculate": False, "yAxis": {"unit": "s"}, "color": {"mode": "scheme", "scheme": "Blues"}, "cellGap": 1},
     "xychart": {"mapping": "auto", "legend": _LEGEND, "tooltip": {"mode": "single"}},
+    "barchart": {"orientation": "horizontal", "showValue": "auto", "stacking": "none", "legend": _LEGEND, "tooltip": _TOOLTIP},
     "table": {"showHeader": True, "cellHeight": "sm"},
 }

@@ -33,6 +33,7 @@ from autohas_trainer.engine.stages.further_lanes import report_unaffordable
 from autohas_trainer.engine.stages.race_prices import RacePrices
 from autohas_trainer.engine.stages.ranking import rank_finite, report_rung
 from autohas_trainer.engine.training.comparison import paired_standard_error
+from autohas_trainer.events import EffectMeasured
 from autohas_trainer.seeding import stream
 
 __all__ = ["OneFactorStage"]
@@ -117,7 +118,9 @@ class OneFactorStage:
         lane, default = state.comparisons[name][_FIRST], state.comparisons[DEFAULT][_FIRST]
         if change is not None and lane.key > -math.inf:
             error = paired_standard_error(lane, default)
-            state.effects.append(Effect(decision=change[0], value=change[1], effect=lane.key - default.key, standard_error=error))
+            effect = Effect(decision=change[0], value=change[1], effect=lane.key - default.key, standard_error=error)
+            state.effects.append(effect)
+            state.sink.emit(EffectMeasured(effect=effect))
 
     def _rank(self) -> list[str]:
         """The compared lanes from best to worst; what diverged is out."""

@@ -6,7 +6,7 @@ such resets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -14,6 +14,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from autohas_api.space.rates import trained_value
+from autohas_api.wire.messages import Effect, order_effects
 from autohas_trainer.events import PolicyRecord, RunInfo
 from autohas_trainer.reporting.sinks.device_peak import mfu, peak_flops
 from autohas_trainer.reporting.sinks.live_state import STEP_SECONDS, CheckpointFacts, Snapshot
@@ -55,6 +57,8 @@ class SearchCollector(Collector):
             choices = {d.name: d.choices for d in snapshot.info.space.decisions}
             yield from _policy(snapshot.policy, choices, snapshot.info.search.spec.monitoring.per_choice_limit)
             yield _counter("autohas_policy_updates", "Updates of the controller in this process.", snapshot.num_policy_updates)
+        if snapshot.info is not None:
+            yield from _effects(snapshot.effects, snapshot.info)
         failures = snapshot.num_checkpoint_failures
         yield _counter("autohas_trainer_checkpoint_failures", "Checkpoints that could not be written in this process.", failures)
         if snapshot.checkpoint is not None:
@@ -195,6 +199,21 @@ def _policy(policy: PolicyRecord, choices: Mapping[str, tuple[str, ...]], limit:
     yield probability
     text = "1 when only top choices are exported: there are more than spec.monitoring.perChoiceLimit, and that is not 0."
     yield _gauge("autohas_policy_series_truncated", text, float(is_truncated and limit > 0))
+
+
+def _effects(effects: Sequence[Effect], info: RunInfo) -> Iterator[Metric]:
+    """Yield the effects of single changes, the largest where there are more than spec.monitoring.perChoiceLimit."""
+    text = "Gain of the default with one decision changed over the default, after 1/9 of a training, over the loss of a constant answer."
+    effect = GaugeMetricFamily("autohas_trainer_effect_ratio", text, labels=["decision", "choice"])
+    text = "Standard error of autohas_trainer_effect_ratio over the compared examples."
+    error = GaugeMetricFamily("autohas_trainer_effect_standard_error_ratio", text, labels=["decision", "choice"])
+    spec, default = info.search.spec, info.space.as_mapping(info.space.default)
+    for measured in order_effects(effects)[: spec.monitoring.per_choice_limit]:
+        labels = [measured.decision, trained_value(spec, {**default, measured.decision: measured.value}, measured.decision)]
+        effect.add_metric(labels, measured.effect)
+        error.add_metric(labels, measured.standard_error)
+    yield effect
+    yield error
 
 
 def _checkpoint(checkpoint: CheckpointFacts, age_s: float) -> Iterator[Metric]:

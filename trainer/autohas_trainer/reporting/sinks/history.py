@@ -31,6 +31,7 @@ from autohas_trainer.events import (
     CheckpointFailed,
     CheckpointWritten,
     EarlyStopDecided,
+    EffectMeasured,
     Event,
     NoticeIssued,
     PolicyRecord,
@@ -87,7 +88,7 @@ class HistorySink:
                 self._last_policy_step = _end_of_supernet(stages)
             case WorkStarted() | BatchEvaluated() | CheckpointWritten() | CheckpointFailed():
                 pass  # they differ between a resumed search and an undisturbed one, whose histories must be equal
-            case NoticeIssued() | EarlyStopDecided() | SearchFinished():
+            case EffectMeasured() | NoticeIssued() | EarlyStopDecided() | SearchFinished():
                 pass  # checkpoint and result.json keep them
             case _:
                 assert_never(event)

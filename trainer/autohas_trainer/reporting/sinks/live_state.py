@@ -13,13 +13,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, assert_never
 
-from autohas_api.wire.messages import MAX_NOTICES, CheckpointInfo, Notice, Stage, StopReason
+from autohas_api.wire.messages import MAX_NOTICES, CheckpointInfo, Effect, Notice, Stage, StopReason
 from autohas_trainer.events import (
     BatchEvaluated,
     CandidateRecord,
     CheckpointFailed,
     CheckpointWritten,
     EarlyStopDecided,
+    EffectMeasured,
     Event,
     NoticeIssued,
     Outcome,
@@ -85,6 +86,8 @@ class Snapshot:
     leader: CandidateRecord | None = None
     compared: CandidateRecord | None = None
     """The newest comparison."""
+    effects: tuple[Effect, ...] = ()
+    """Effects of single changes so far, of all processes."""
     checkpoint: CheckpointFacts | None = None
     num_checkpoint_failures: int = 0
     """Failed checkpoints of this process."""
@@ -127,6 +130,7 @@ class Snapshot:
 _OtherEvent = (
     PolicyRecord
     | CandidateRecord
+    | EffectMeasured
     | StagesPlanned
     | WorkStarted
     | BatchEvaluated
@@ -201,13 +205,15 @@ class LiveState:
                 with self._lock:
                     self._update(event)
 
-    def _update(self, event: _OtherEvent) -> None:
+    def _update(self, event: _OtherEvent) -> None:  # noqa: C901 - one case per event
         match event:
             case PolicyRecord():
                 self._policy = event
                 self._num_policy_updates += 1
             case CandidateRecord():
                 self._change(leader=leader(self._snapshot.leader, event), compared=event)
+            case EffectMeasured(effect=effect):
+                self._change(effects=(*self._snapshot.effects, effect))
             case StagesPlanned(stages=stages, use=use):
                 self._change(stages=dict(stages), use_by_stage=dict(use))
             case WorkStarted() | BatchEvaluated():
@@ -240,7 +246,7 @@ class LiveState:
             self._policy = past.policies[-1] if past.policies else None
             compared = past.candidates[-1] if past.candidates else None
             self._change(info=info, started_at=self._clock(), checkpoint=checkpoint, leader=best, compared=compared)
-            self._change(stages=dict(info.stages), stop_reason=info.stop_reason)
+            self._change(stages=dict(info.stages), stop_reason=info.stop_reason, effects=info.effects)
             self._notices.extend(info.notices)
 
     def _count_step(self, record: StepRecord) -> None:

@@ -11,6 +11,7 @@ from autohas_trainer.events import (
     CheckpointFailed,
     CheckpointWritten,
     EarlyStopDecided,
+    EffectMeasured,
     Event,
     NoticeIssued,
     Outcome,
@@ -52,7 +53,7 @@ class LogSink:
                 self._log_notice(notice)
             case SearchFinished(outcome=outcome):
                 self._log_outcome(outcome)
-            case PolicyRecord() | StagesPlanned() | BatchEvaluated() | CheckpointFailed() | EarlyStopDecided():
+            case PolicyRecord() | EffectMeasured() | StagesPlanned() | BatchEvaluated() | CheckpointFailed() | EarlyStopDecided():
                 pass  # too frequent, or in other lines: stages by their first step, early stops and failing checkpoints by notices
             case _:
                 assert_never(event)

@@ -16,6 +16,7 @@ from autohas_trainer.events import (
     CheckpointFailed,
     CheckpointWritten,
     EarlyStopDecided,
+    EffectMeasured,
     Event,
     NoticeIssued,
     PolicyRecord,
@@ -78,7 +79,7 @@ class BarSink:
             case SearchFinished():
                 self._show(self._steps)
                 self.close()
-            case CandidateRecord() | BatchEvaluated() | CheckpointFailed() | EarlyStopDecided():
+            case CandidateRecord() | EffectMeasured() | BatchEvaluated() | CheckpointFailed() | EarlyStopDecided():
                 pass  # the bars count steps; a notice accompanies each failed checkpoint and each early stop
             case _:
                 assert_never(event)
