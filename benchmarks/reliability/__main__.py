@@ -36,6 +36,9 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
     "RandomSearch": {"name": "RandomSearch"},
     "SuccessiveHalving": {"name": "SuccessiveHalving"},
     "Hyperband": {"name": "Hyperband"},
+    "TPE": {"name": "TPE", "tpe": {"startupTrials": 3}},
+    "BOHB": {"name": "BOHB"},
+    "RegularizedEvolution": {"name": "RegularizedEvolution", "regularizedEvolution": {"population": 3, "sample": 2}},
 }
 """`spec.algorithm` of each strategy."""
 SEARCHES_UPDATE_RULE_ONLY = ("OneStep", "Paired", "Published", "Argmax", "RandomSharing")

@@ -114,7 +114,7 @@ def _too_small_budget(spec: Spec, space: Space) -> Iterator[FieldError]:
         yield FieldError(
             path="spec.budget.trainings",
             message=f"must be at least {least:.3g} for this space and algorithm: {spec.budget.trainings} does not pay for"
-            f" {_last_work(spec)}",
+            f" {_last_work(spec, space)}",
         )
 
 
@@ -140,8 +140,10 @@ def _name_cutters() -> str:
     return name_algorithms([row for row in ALGORITHM_ROWS if row.schedule not in (None, Schedule.FULL)])
 
 
-def _last_work(spec: Spec) -> str:
+def _last_work(spec: Spec, space: Space) -> str:
     """What a budget must pay for at least."""
+    if (fewest := spec.algorithm.row.fewest) is not None:
+        return fewest(make_request(spec, space))
     if spec.algorithm.row.race in (Race.SAMPLES, Race.NONE):
         return "the supernet and the final training"
     return "its fewest candidates and the final training of the winner and of the default"

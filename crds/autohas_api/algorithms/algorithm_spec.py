@@ -65,6 +65,7 @@ class AlgorithmSpec:
         plan: The steps per stage that a number of trainings pays for.
         supernet: The steps of a supernet that a number of trainings pays for; None: the algorithm has no supernet.
         minimum: The smallest number of trainings with which every stage can do its work.
+        fewest: What the smallest number of trainings pays for, for a sentence; None: what it pays for in every race of the same kind.
         searches_training_hyperparameters: Whether candidates are compared by trainings, so that hyperparameters whose effect is not
             visible one step ahead (weight decay, batch size, custom ones) can be searched.
         learns_hyperparameters: Whether a controller learns hyperparameters, so that it can mix bases.
@@ -87,6 +88,7 @@ class AlgorithmSpec:
     plan: Callable[[PlanRequest, float], StagePlan]
     supernet: Callable[[PlanRequest, float], SupernetSteps] | None = None
     minimum: Callable[[PlanRequest], float]
+    fewest: Callable[[PlanRequest], str] | None = None
     searches_training_hyperparameters: bool = False
     learns_hyperparameters: bool = False
     rewards_controller: Callable[[PlanRequest, StagePlan], int] | None = None
@@ -102,8 +104,8 @@ class AlgorithmSpec:
 
     @property
     def block(self) -> str:
-        """JSON name of the knobs' block: autoHAS for AutoHAS."""
-        return self.name[0].lower() + self.name[1:]
+        """JSON name of the knobs' block: autoHAS for AutoHAS, tpe for TPE."""
+        return self.name.lower() if self.name.isupper() else self.name[0].lower() + self.name[1:]
 
     @property
     def attribute(self) -> str:

@@ -77,6 +77,7 @@ class PlanRequest:
         steps: Training steps of one full training.
         batch_size: Examples per training step.
         num_initial: Configurations that the spec enqueues.
+        num_decisions: Searched decisions.
         searches_architecture: Whether an architecture is searched.
         searches_update_rule: Whether a hyperparameter is searched whose effect is visible one step ahead.
         comparison: Price of comparing a candidate.
@@ -89,6 +90,7 @@ class PlanRequest:
     steps: int
     batch_size: int
     num_initial: int
+    num_decisions: int
     searches_architecture: bool
     searches_update_rule: bool
     comparison: Comparisons

@@ -7,11 +7,14 @@ from typing import Final
 
 from autohas_api.algorithms.algorithm_spec import AlgorithmSpec
 from autohas_api.algorithms.auto_has import LANES, ONE_STEP, PAIRED
+from autohas_api.algorithms.bohb import BOHB_ROW
 from autohas_api.algorithms.hyperband import HYPERBAND
 from autohas_api.algorithms.one_factor import ONE_FACTOR
 from autohas_api.algorithms.random_search import RANDOM_SEARCH
 from autohas_api.algorithms.random_sharing import RANDOM_SHARING
+from autohas_api.algorithms.regularized_evolution import EVOLUTION_ROW
 from autohas_api.algorithms.successive_halving import SUCCESSIVE_HALVING
+from autohas_api.algorithms.tpe import TPE_ROW
 
 __all__ = ["ALGORITHM_ROWS", "default_rows", "find_algorithm", "list_names"]
 
@@ -24,6 +27,9 @@ ALGORITHM_ROWS: Final[list[AlgorithmSpec]] = [
     RANDOM_SEARCH,
     SUCCESSIVE_HALVING,
     HYPERBAND,
+    TPE_ROW,
+    BOHB_ROW,
+    EVOLUTION_ROW,
 ]
 """The first row is the default of the spec; of several rows with one name, the first is the default strategy."""
 

@@ -48,6 +48,7 @@ def make_request(spec: Spec, space: Space, num_selection: int = 0, num_reward: i
         steps=spec.training.steps,
         batch_size=spec.task.recipe.batch_size,
         num_initial=len(spec.search_space.initial_points),
+        num_decisions=len(space.searched_decisions()),
         searches_architecture=bool(space.searched_decisions(Role.ARCHITECTURE)),
         searches_update_rule=bool(space.searched_decisions(Role.UPDATE_RULE)),
         comparison=price_comparisons(spec, num_selection),

@@ -222,6 +222,11 @@ _ONLY_RATE: Final = {
 }
 
 
+def _propose(algorithm: dict[str, Any]) -> dict[str, Any]:
+    """A search by a multi-trial algorithm that learns, with enough trainings for it."""
+    return with_change(with_change(a_search(), "spec.algorithm", algorithm), "spec.budget.trainings", "30")
+
+
 def _learn(knobs: Mapping[str, Any]) -> dict[str, Any]:
     """A search whose hyperparameters a controller learns."""
     document = with_change(a_search(), "spec.searchSpace.hyperparameters", [_ONLY_RATE])
@@ -257,6 +262,11 @@ _DOCUMENTS: Final = (
     with_change(a_search(), "spec.training", {"epochs": "12.5"}),
     with_change(
         with_change(a_search(), "spec.algorithm", {"name": "Hyperband"}), "spec.budget", {"trainings": "6", "rungs": {"eta": 2, "count": 4}}
+    ),
+    _propose({"name": "TPE", "tpe": {"startupTrials": 5, "halving": True, "parallelTrials": 2}}),
+    _propose({"name": "BOHB", "bohb": {"parallelTrials": 4}}),
+    _propose(
+        {"name": "RegularizedEvolution", "regularizedEvolution": {"population": 10, "sample": 2, "aging": False, "parallelTrials": 1}}
     ),
     with_change(
         {**a_search(), "spec": {**a_search()["spec"], "searchSpace": {"architecture": {}}}},

@@ -25,6 +25,12 @@ def _cut(name: str, **rungs: int) -> dict[str, Any]:
     return dict(with_change(document, "spec.training.steps", 27)["spec"])
 
 
+def _with_trainings(trainings: str, algorithm: dict[str, Any]) -> dict[str, Any]:
+    """The spec of a search by some algorithm with some budget."""
+    document = with_change(a_search(), "spec.algorithm", algorithm)
+    return dict(with_change(document, "spec.budget.trainings", trainings)["spec"])
+
+
 def _publish(**space: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
     """The spec of a search in the published form."""
     document = with_change(a_search(), "spec.algorithm", {"autoHAS": {"strategy": "OneStep", "preset": "Published"}})
@@ -163,6 +169,21 @@ ALGORITHM_REJECTED_BY_RULE: Final = (
         field="spec.algorithm.autoHAS.pairedSamples",
         words="must not be given unless strategy is Paired",
     ),
+    Rejection(
+        path="spec.algorithm",
+        value={"name": "RegularizedEvolution", "regularizedEvolution": {"population": 4, "sample": 5}},
+        field="spec.algorithm.regularizedEvolution.sample",
+        words="sample must be at most population",
+    ),
+    *(
+        Rejection(
+            path="spec.algorithm",
+            value={"name": "RandomSearch", block: {}},
+            field=f"spec.algorithm.{block}",
+            words=f"{block} must not be given unless name is {name}",
+        )
+        for block, name in (("tpe", "TPE"), ("bohb", "BOHB"), ("regularizedEvolution", "RegularizedEvolution"))
+    ),
 )
 
 ALGORITHM_UNACCEPTABLE: Final = (
@@ -213,5 +234,37 @@ ALGORITHM_UNACCEPTABLE: Final = (
         value=_publish(initialPoints=[{"values": {"learning_rate": "1"}}]),
         field="spec.algorithm.autoHAS.preset",
         words="Argmax compares nothing, so initialPoints would have no effect",
+    ),
+    Rejection(
+        path="spec",
+        value=_with_trainings("4.2", {"name": "TPE"}),
+        field="spec.budget.trainings",
+        words="must be at least 4.33 for this space and algorithm: 4.2 does not pay for 10 random trials (tpe.startupTrials) and one"
+        " that the estimator proposes",
+    ),
+    Rejection(
+        path="spec",
+        value=_with_trainings("10.9", {"name": "TPE", "tpe": {"halving": False}}),
+        field="spec.budget.trainings",
+        words="must be at least 11 for",
+    ),
+    Rejection(
+        path="spec",
+        value=_with_trainings("3", {"name": "BOHB"}),
+        field="spec.budget.trainings",
+        words="does not pay for",
+    ),
+    Rejection(
+        path="spec",
+        value=_with_trainings("30", {"name": "RegularizedEvolution"}),
+        field="spec.budget.trainings",
+        words="must be at least 101 for this space and algorithm: 30 does not pay for a population of 100"
+        " (regularizedEvolution.population) and one child of it",
+    ),
+    Rejection(
+        path="spec",
+        value=_cut("TPE", eta=3, count=3) | {"algorithm": {"name": "TPE", "tpe": {"halving": False}}},
+        field="spec.budget.rungs",
+        words="has no effect: TPE trains every trial to the end",
     ),
 )

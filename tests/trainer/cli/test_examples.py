@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import re
 import subprocess
@@ -19,6 +20,7 @@ from sklearn.datasets import load_diabetes
 from typer.testing import CliRunner, Result
 
 import autohas
+from autohas_api.accept.acceptance import accept
 from autohas_api.base import yaml_file
 from autohas_api.templates.table import TEMPLATES
 from autohas_trainer.cli.app import app
@@ -279,6 +281,76 @@ def test_a_network_of_timm_is_searched_in_bfloat16(tmp_path: Path, monkeypatch: 
     assert winner["recipe"]["precision"] == "BFloat16"
     skipped = sum(size for name, size in left_out.items() if winner["configuration"][name] == "skip")
     assert winner["parameters"] == 11_176_512 + 3 * 512 + 3 - skipped
+
+
+ZELA: dict[str, tuple[str, float, float, str]] = {
+    **{f"blocks_{stage}": ("continuous", 1, 16, "Log") for stage in (1, 2, 3)},
+    "filters": ("continuous", 8, 32, "Log"),
+    "widening_1": ("continuous", 0.5, 8, "Log"),
+    "widening_2": ("continuous", 0.5, 4, "Log"),
+    "widening_3": ("continuous", 0.5, 4, "Log"),
+    **{f"branches_{stage}": ("integer", 1, 5, "Linear") for stage in (1, 2, 3)},
+    "learning_rate": ("continuous", 1e-3, 1, "Log"),
+    "batch_size": ("integer", 32, 128, "Log"),
+    "weight_decay": ("continuous", 1e-5, 1e-3, "Log"),
+    "momentum": ("continuous", 1e-3, 0.99, "Linear"),
+    "mixup": ("continuous", 0, 1, "Linear"),
+    "cutout": ("categorical", 0, 20, "Linear"),
+    "death_rate": ("continuous", 0, 1, "Linear"),
+}
+"""The space of the authors' code: ConfigSpace's hyperparameters of `cifar10_worker.py`."""
+
+
+def test_the_space_of_zela_has_the_published_17_dimensions() -> None:
+    """25: ten of architecture and seven of training, each with the published ends and scale; cutout takes all 21 integers."""
+    document = yaml_file.read_mapping(EXAMPLES / "25-zela-17" / "search.yaml")
+    _, space = accept(document)
+    written: dict[str, tuple[str, float, float, str]] = {}
+    for declared in document["spec"]["searchSpace"]["hyperparameters"]:
+        kind = next(kind for kind in ("continuous", "integer", "categorical") if kind in declared)
+        if kind == "categorical":
+            assert declared[kind]["choices"] == [str(number) for number in range(21)]
+            written[declared["name"]] = (kind, 0, 20, "Linear")
+        else:
+            of = declared[kind]
+            written[declared["name"]] = (kind, float(of["min"]), float(of["max"]), of.get("scale", "Linear"))
+
+    assert written == ZELA
+    assert len(space.searched_decisions()) == 17
+
+
+def test_the_network_of_zela_has_the_published_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shake-Shake 2x32d (Gastaldi 2017) without the second convolution of three shortcuts: 2.9 million weights."""
+    monkeypatch.syspath_prepend(EXAMPLES / "25-zela-17")
+    zela = importlib.import_module("zela_17")
+    stages = {f"{part}_{stage}": value for stage in (1, 2, 3) for part, value in (("blocks", "4"), ("branches", "2"))}
+    network = zela.net((3, 32, 32), 10, filters="16", widening_1="2", widening_2="2", widening_3="2", **stages)
+
+    def branch(before: int, after: int) -> int:
+        return 9 * before * after + 9 * after * after + 4 * after
+
+    shortcuts = sum(before * after + 2 * after for before, after in ((16, 32), (32, 64), (64, 128)))
+    blocks = sum(2 * (branch(before, after) + 3 * branch(after, after)) for before, after in ((16, 32), (32, 64), (64, 128)))
+    assert sum(p.numel() for p in network.parameters()) == 9 * 3 * 16 + 32 + blocks + shortcuts + 128 * 10 + 10
+    assert sum(p.numel() for p in network.parameters()) == pytest.approx(2.9e6, rel=0.02)
+
+
+def test_the_joint_search_of_zela_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """25 with the smallest networks, at four rungs: BOHB searches all 17 decisions."""
+    script = EXAMPLES / "18-image-folder" / "make_images.py"
+    subprocess.run([sys.executable, script, tmp_path / "shapes", "90"], check=True)
+    monkeypatch.syspath_prepend(EXAMPLES / "25-zela-17")
+    document = yaml_file.read_mapping(EXAMPLES / "25-zela-17" / "search.yaml")
+    for declared in document["spec"]["searchSpace"]["hyperparameters"]:
+        if declared["name"].startswith("branches"):
+            declared |= {"integer": {"min": 1, "max": 2}, "default": "1"}
+        elif declared["name"].startswith(("blocks", "filters", "widening")):
+            declared |= {"continuous": {"min": "1", "max": "1.9", "scale": "Log"}, "default": "1"}
+    spaces = json.dumps(document["spec"]["searchSpace"]["hyperparameters"])
+    few = ("training.steps=27", "budget.trainings=3.5", "task.data.arguments.size=12", f"searchSpace.hyperparameters={spaces}")
+    record = _searched("25-zela-17/search.yaml", tmp_path / "out", f"task.data.path={tmp_path / 'shapes'}", *few)
+
+    assert record["winner"]["configuration"].keys() == ZELA.keys()
 
 
 def test_a_metric_of_ones_own_is_the_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,12 +14,15 @@ from autohas_trainer.algorithms._base import Algorithm, Candidate, StepContext, 
 from autohas_trainer.algorithms.autohas_lanes import AutoHASLanes
 from autohas_trainer.algorithms.autohas_one_step import AutoHASOneStep
 from autohas_trainer.algorithms.autohas_paired import AutoHASPaired
+from autohas_trainer.algorithms.bohb import build_bohb
 from autohas_trainer.algorithms.lanes import lane_candidates
 from autohas_trainer.algorithms.multi_trial import MultiTrial
 from autohas_trainer.algorithms.one_factor import OneFactor
 from autohas_trainer.algorithms.random_search import RandomSearch
 from autohas_trainer.algorithms.random_sharing import RandomSharing
 from autohas_trainer.algorithms.random_trials import build_random_trials
+from autohas_trainer.algorithms.regularized_evolution import build_evolution
+from autohas_trainer.algorithms.tpe import build_tpe
 
 __all__ = ["BUILDERS", "Algorithm", "Candidate", "MultiTrial", "StepContext", "SupernetStep", "build_algorithm", "lane_candidates"]
 
@@ -32,6 +35,9 @@ BUILDERS: Final[dict[tuple[str, str | None], Callable[[Spec, Space], Algorithm]]
     ("RandomSearch", None): RandomSearch.from_spec,
     ("SuccessiveHalving", None): build_random_trials,
     ("Hyperband", None): build_random_trials,
+    ("TPE", None): build_tpe,
+    ("BOHB", None): build_bohb,
+    ("RegularizedEvolution", None): build_evolution,
 }
 """Name and strategy of a row of the table to what builds the algorithm at its start."""
 

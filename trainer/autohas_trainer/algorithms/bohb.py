@@ -20,13 +20,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from autohas_api.space.decisions import Configuration, Decision, Space
+from autohas_api.algorithms.bohb import BOHB, count_points, count_trials
+from autohas_api.space.decisions import Configuration, Decision, Space, initial_points
+from autohas_api.spec.search import Spec
 from autohas_trainer.algorithms._kde import KernelDensity
 from autohas_trainer.algorithms._order import find_place, sort_choices
 from autohas_trainer.algorithms._proposer import TrialRecord
+from autohas_trainer.algorithms.multi_trial import MultiTrial
 from autohas_trainer.algorithms.uniform import draw_uniformly
 
-__all__ = ["DensitySampler"]
+__all__ = ["DensitySampler", "build_bohb"]
 
 GOOD_PERCENT: Final = 15
 """Of the trials at a rung, those whose density is sampled."""
@@ -46,7 +49,7 @@ class DensitySampler:
         self._space = space
         self._decisions = space.searched_decisions()
         self._sizes = tuple(0 if decision.range or decision.is_ordered else len(decision.choices) for decision in self._decisions)
-        self._fewest = len(self._decisions) + 1
+        self._fewest = count_points(len(self._decisions))
 
     def draw(self, history: Sequence[TrialRecord], rng: np.random.Generator) -> Configuration:
         """One configuration; a uniform one as long as no rung has enough trials."""
@@ -64,7 +67,7 @@ class DensitySampler:
         """The records of the latest rung that has enough of them, by trial; none where no rung has."""
         for rung in sorted({record.rung for record in history}, reverse=True):
             records = [record for record in history if record.rung == rung]
-            if len(records) >= self._fewest + 2:
+            if len(records) >= count_trials(len(self._decisions)):
                 return records
         return []
 
@@ -113,3 +116,9 @@ def _decode_value(decision: Decision, coordinate: float) -> str:
         ordered = sort_choices(decision)
         return ordered[min(int(coordinate * len(ordered)), len(ordered) - 1)]
     return decision.choices[int(coordinate)]
+
+
+def build_bohb(spec: Spec, space: Space) -> MultiTrial:
+    """The algorithm of a search, at its start."""
+    knobs = spec.algorithm.knobs_as(BOHB)
+    return MultiTrial(space, DensitySampler(space), initial=initial_points(spec, space), parallel_trials=knobs.parallel_trials)

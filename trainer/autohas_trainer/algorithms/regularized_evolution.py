@@ -17,12 +17,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from autohas_api.space.decisions import Configuration, Decision, Space
+from autohas_api.algorithms.regularized_evolution import RegularizedEvolution
+from autohas_api.space.decisions import Configuration, Decision, Space, initial_points
+from autohas_api.spec.search import Spec
 from autohas_trainer.algorithms._proposer import TrialRecord
+from autohas_trainer.algorithms.multi_trial import MultiTrial
 from autohas_trainer.algorithms.uniform import draw_uniformly, draw_value
 from autohas_trainer.seeding import stream
 
-__all__ = ["EvolutionSampler", "mutate"]
+__all__ = ["EvolutionSampler", "build_evolution", "mutate"]
 
 
 class EvolutionSampler:
@@ -48,18 +51,20 @@ class EvolutionSampler:
 
     def find_parent(self, history: Sequence[TrialRecord]) -> TrialRecord | None:
         """The best member of the sample that is due after this history, the oldest one of equals; None: the population is not complete."""
-        if len(history) < self._population:
+        trials = _list_trials(history)
+        if len(trials) < self._population:
             return None
-        return max(self._draw_sample(self.list_members(history), len(history)), key=_rank)
+        return max(self._draw_sample(self.list_members(trials), len(trials)), key=_rank)
 
     def list_members(self, history: Sequence[TrialRecord]) -> list[TrialRecord]:
         """The members that live after this history, the oldest first."""
+        trials = _list_trials(history)
         if self._aging:
-            return list(history[-self._population :])
-        members = list(history[: self._population])
-        for num_known in range(self._population, len(history)):
+            return trials[-self._population :]
+        members = trials[: self._population]
+        for num_known in range(self._population, len(trials)):
             members.remove(min(self._draw_sample(members, num_known), key=_rank))
-            members.append(history[num_known])
+            members.append(trials[num_known])
         return members
 
     def _draw_sample(self, members: Sequence[TrialRecord], num_known: int) -> list[TrialRecord]:
@@ -83,6 +88,18 @@ def _draw_other(decision: Decision, value: str, rng: np.random.Generator) -> str
     return others[int(rng.integers(len(others)))]
 
 
+def _list_trials(history: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """The latest record of each trial, by its number: the default is compared at every rung, other trials at their end only."""
+    return list({record.number: record for record in history}.values())
+
+
 def _rank(record: TrialRecord) -> float:
     """The score; a trial that failed or diverged is the worst."""
     return -math.inf if record.score is None else record.score
+
+
+def build_evolution(spec: Spec, space: Space) -> MultiTrial:
+    """The algorithm of a search, at its start."""
+    knobs = spec.algorithm.knobs_as(RegularizedEvolution)
+    sampler = EvolutionSampler(space, spec.algorithm.seed, population=knobs.population, sample=knobs.sample, aging=knobs.aging)
+    return MultiTrial(space, sampler, initial=initial_points(spec, space), parallel_trials=knobs.parallel_trials)

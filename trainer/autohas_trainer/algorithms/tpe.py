@@ -17,14 +17,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autohas_api.space.decisions import Configuration, Decision, Space
+from autohas_api.algorithms.tpe import TPE
+from autohas_api.space.decisions import Configuration, Decision, Space, initial_points
+from autohas_api.spec.search import Spec
 from autohas_trainer.algorithms._order import find_place, sort_choices
 from autohas_trainer.algorithms._proposer import TrialRecord
+from autohas_trainer.algorithms.multi_trial import MultiTrial
 
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["ParzenSampler"]
+__all__ = ["ParzenSampler", "build_tpe"]
 
 
 class ParzenSampler:
@@ -106,3 +109,10 @@ def _suggest(trial: optuna.Trial, decision: Decision) -> str:
     if decision.is_ordered:
         return sort_choices(decision)[trial.suggest_int(decision.name, 0, len(decision.choices) - 1)]
     return str(trial.suggest_categorical(decision.name, decision.choices))
+
+
+def build_tpe(spec: Spec, space: Space) -> MultiTrial:
+    """The algorithm of a search, at its start."""
+    knobs = spec.algorithm.knobs_as(TPE)
+    sampler = ParzenSampler(space, startup_trials=knobs.startup_trials, last_rung=spec.budget.rungs_of_training.last)
+    return MultiTrial(space, sampler, initial=initial_points(spec, space), parallel_trials=knobs.parallel_trials)

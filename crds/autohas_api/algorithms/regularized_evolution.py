@@ -1,0 +1,58 @@
+"""RegularizedEvolution: children of a population whose oldest member dies (Source: Real et al.)."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from pydantic import Field
+
+from autohas_api.algorithms.brackets import Schedule
+from autohas_api.algorithms.learning_trials import LearningTrials, build_learning_row
+from autohas_api.algorithms.plan_request import PlanRequest
+from autohas_api.base.expressions import field
+from autohas_api.base.model import Rule
+from autohas_api.base.rules import rule
+
+__all__ = ["EVOLUTION_ROW", "RegularizedEvolution"]
+
+
+class RegularizedEvolution(LearningTrials):
+    """Settings of algorithm RegularizedEvolution, aging evolution (Real et al. 2019)."""
+
+    population: int = Field(
+        default=100,
+        ge=2,
+        le=10000,
+        description="Number of members of the population; as many trials are random before the first child.",
+    )
+    sample: int = Field(
+        default=25,
+        ge=2,
+        le=10000,
+        description="Number of random members of which the best is the parent of the next trial; at most population.",
+    )
+    aging: bool = Field(
+        default=True,
+        description="Whether a child replaces the oldest member. If false, it replaces the worst of the sample.",
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (rule(field("sample") <= field("population"), "sample must be at most population", at=".sample"),)
+
+
+def _population(request: PlanRequest) -> int:
+    return request.knobs_as(RegularizedEvolution).population
+
+
+def _fewest(request: PlanRequest) -> str:
+    return f"a population of {_population(request)} (regularizedEvolution.population) and one child of it"
+
+
+EVOLUTION_ROW: Final = build_learning_row(
+    Schedule.FULL,
+    name="RegularizedEvolution",
+    description="children of the best of a population whose oldest member dies, each trained to the end.",
+    knobs=RegularizedEvolution,
+    num_known=_population,
+    fewest=_fewest,
+    stage_texts={"Race": "the default, then random trials until the population is complete, then children of its members, each to the end"},
+)
