@@ -146,7 +146,7 @@ class PolicyRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateRecord:
-    """Emitted after a candidate was compared on the selection split, after `fraction` (1/9, 1/3, 1) of a full training.
+    """Emitted after a candidate was compared on the selection split, after `fraction` of a full training: at a rung.
 
     `score` is the objective (quality with the cost term, higher is better), `metric` in its own unit, `loss` the task's; all None when
     the training diverged.

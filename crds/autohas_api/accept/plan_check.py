@@ -6,6 +6,8 @@ import math
 from typing import Final
 
 from autohas_api.accept.volume_check import unmounted_volumes
+from autohas_api.algorithms.brackets import Schedule
+from autohas_api.algorithms.multi_trial import describe_brackets
 from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.budget.epochs import assume_steps, few_epochs_of_spec
 from autohas_api.budget.steps_per_stage import minimum_trainings, plan_stages
@@ -41,6 +43,22 @@ def stage_trainings(plan: StagePlan) -> dict[Stage, float]:
         Stage.EVALUATE: evaluate,
     }
     return {stage: trainings for stage, trainings in planned.items() if trainings > 0}
+
+
+def _trial_lines(spec: Spec, space: Space, plan: StagePlan) -> list[str]:
+    """Lines about the trials of a multi-trial algorithm: their number, their brackets, and a warning if the space has fewer."""
+    schedule, number = spec.algorithm.row.schedule, plan.num_trials
+    if schedule is None:
+        return []
+    lines = [f"trials: {number:,} with the default, if each costs as much as it"]
+    if schedule is not Schedule.FULL:
+        lines.append(f"a bracket trains {describe_brackets(schedule, spec.budget.rungs_of_training)}")
+    if (size := space.size()) < number and all(decision.range is None for decision in space.searched_decisions()):
+        lines.append(
+            f"warning: the space has {size:,} configurations, and the budget pays for {number:,} trials: the search ends when each was"
+            " tried; lower budget.trainings, or train longer"
+        )
+    return lines
 
 
 def short_supernet(spec: Spec, space: Space, plan: StagePlan) -> str | None:
@@ -85,6 +103,7 @@ def plan_lines(spec: Spec, space: Space) -> list[str]:
     plan = plan_stages(spec, space)
     shares = ", ".join(f"{stage} {trainings:.2f}" for stage, trainings in stage_trainings(plan).items())
     lines = [f"trainings per stage: {shares}; comparisons, whose price the data decide, take their part of it"]
+    lines += _trial_lines(spec, space, plan)
     warnings = [
         spec.algorithm.row.notice,
         hardly_seen(spec, space),

@@ -19,7 +19,7 @@ from autohas_api.algorithms.rungs import Rungs
 from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.base.model import Model
 
-__all__ = ["MIN_TRIALS", "TrialPlan", "build_row", "with_schedule"]
+__all__ = ["MIN_TRIALS", "TrialPlan", "build_row", "describe_brackets", "with_schedule"]
 
 MIN_TRIALS: Final = 2
 """The default and one other."""
@@ -136,6 +136,17 @@ def with_schedule(row: AlgorithmSpec, schedule: Schedule) -> AlgorithmSpec:
 
 def _read(schedule: Schedule, request: PlanRequest) -> TrialPlan:
     return TrialPlan(schedule, request.ladder, request.steps, request.comparison)
+
+
+def describe_brackets(schedule: Schedule, ladder: Rungs) -> str:
+    """The brackets of a schedule that cuts trials short, for a person: 9 trials to 1/9, 3 to 1/3, 1 to the end."""
+    texts = []
+    for number in range(ladder.count if schedule is Schedule.HYPERBAND else 1):
+        bracket = find_bracket(schedule, number, eta=ladder.eta, num_rungs=ladder.count)
+        ends = [f"1/{ladder.eta ** (ladder.last - rung)}" for rung in range(ladder.last)] + ["the end"]
+        counts = [f"{bracket.num_at(rung, ladder.eta)} to {ends[rung]}" for rung in range(bracket.first_rung, ladder.count)]
+        texts.append(", ".join(counts))
+    return "; then ".join(texts)
 
 
 def _plan(schedule: Schedule, request: PlanRequest, trainings: float) -> StagePlan:

@@ -13,6 +13,7 @@ from autohas_api.base.spec_errors import SpecError
 from autohas_api.budget.steps_per_stage import EARLY_EXAMPLES, minimum_trainings, plan_stages, price_comparisons
 from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Spec
+from autohas_api.templates.table import TEMPLATES
 from autohas_api.testing.rejections import a_search, with_change
 
 LANES: dict[str, Any] = {"autoHAS": {"strategy": "Lanes"}}
@@ -177,3 +178,37 @@ def test_volumes_that_no_container_mounts_are_warned_of() -> None:
     sentence = "no container mounts the volumes one, two of spec.trainer.volumes: add them to spec.trainer.volumeMounts, or remove them"
     assert f"warning: {sentence}" in plan_lines(idle.spec, space)
     assert not any("volume" in line for line in plan_lines(used.spec, space))
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("RandomSearch", ["trials: 4 with the default, if each costs as much as it"]),
+        (
+            "SuccessiveHalving",
+            ["trials: 9 with the default, if each costs as much as it", "a bracket trains 9 to 1/9, 3 to 1/3, 1 to the end"],
+        ),
+        (
+            "Hyperband",
+            [
+                "trials: 9 with the default, if each costs as much as it",
+                "a bracket trains 9 to 1/9, 3 to 1/3, 1 to the end; then 5 to 1/3, 1 to the end; then 3 to the end",
+            ],
+        ),
+    ],
+)
+def test_the_trials_of_a_multi_trial_search_are_shown(name: str, lines: list[str]) -> None:
+    """Of 4 trainings: 1 for the default, 20/9 for the rest of the first bracket, and less than 1 is left."""
+    search, space = accept(with_change(a_search(), "spec.algorithm", {"name": name}))
+    assert plan_lines(search.spec, space)[1 : 1 + len(lines)] == lines
+
+
+def test_more_trials_than_configurations_are_warned_of() -> None:
+    """Three depths, the rest pinned: the default and two more of nine."""
+    pinned = [{"name": d.name, "choices": [d.default]} for d in TEMPLATES["mlp-small"].decisions if d.name != "depth"]
+    document = with_change(a_search(), "spec.algorithm", {"name": "SuccessiveHalving"})
+    search, space = accept(with_change(document, "spec.searchSpace", {"architecture": {"decisions": pinned}}))
+    assert plan_lines(search.spec, space)[3] == (
+        "warning: the space has 3 configurations, and the budget pays for 9 trials: the search ends when each was tried; lower"
+        " budget.trainings, or train longer"
+    )

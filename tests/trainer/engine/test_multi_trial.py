@@ -119,6 +119,16 @@ def test_a_space_with_fewer_configurations_than_trials_ends_with_a_notice(tmp_pa
     assert "every configuration that could be drawn was a candidate" in left[0]
 
 
+def test_a_trial_that_the_budget_does_not_pay_for_is_passed_over(tmp_path: Path) -> None:
+    """A training of batches of 2 is as long as many: a notice names the initial point, and draws with such batches are passed over too."""
+    sizes = {"name": "batch_size", "integer": {"min": 2, "max": 64, "step": 32, "scale": "Log"}}
+    document = with_change(_document(HALVING, "3.2"), "spec.searchSpace.hyperparameters", [sizes])
+    sink = _run(with_change(document, "spec.searchSpace.initialPoints", [{"values": {"batch_size": "2"}}]), tmp_path)
+    assert [n.message.partition(",")[0] for n in sink.notices if n.reason == "CandidateUnaffordable"] == ["trial 1"]
+    assert {record.values["batch_size"] for record in sink.candidates} == {"64"}
+    assert len({record.name for record in sink.candidates}) > 2
+
+
 @pytest.mark.parametrize("algorithm", [HALVING, HYPERBAND], ids=["SuccessiveHalving", "Hyperband"])
 @pytest.mark.parametrize("trainings", ["2.3", "3.4", "5.5", "9"])
 def test_a_search_spends_no_more_than_its_budget(algorithm: dict[str, Any], trainings: str, tmp_path: Path) -> None:
