@@ -18,7 +18,7 @@ from autohas_api.base.condition import When
 from autohas_trainer.conformance import check_template
 from autohas_trainer.errors import ConfigurationError, DataError
 from autohas_trainer.nn import Searchable
-from autohas_trainer.nn import searchable as searchable_module
+from autohas_trainer.nn import skeleton as skeleton_module
 from autohas_trainer.nn.pretrained import Pretrained
 from autohas_trainer.seeding import stream
 from autohas_trainer.templates import default_path, measure_path, use_batch_statistics
@@ -238,10 +238,10 @@ def test_a_parameter_that_the_whole_network_lacks_is_refused() -> None:
 
 
 def test_only_the_last_paths_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The memory of a search does not grow with the paths that it samples."""
-    monkeypatch.setattr(searchable_module, "_MAX_SKELETONS", 3)
+    """The memory of a search does not grow with the paths that it samples: all networks together have a number of modules."""
     family = Searchable(resnet, (3, 5, 5), 4)
     default = default_path(family.decisions)
+    monkeypatch.setattr(skeleton_module, "_MAX_MODULES", 3 * len(list(family.build_undrawn(default).modules())))
     for width_0, width_1, kernel in itertools.product(("4", "8"), ("4", "8"), ("3", "5")):
         family.slices({**default, "width_0": width_0, "width_1": width_1, "kernel": kernel})
 

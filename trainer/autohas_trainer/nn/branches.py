@@ -7,6 +7,7 @@ A network of one path holds the chosen branch only, under the same name as the w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from torch import nn
@@ -143,6 +144,7 @@ class Repeat(Branches):
         return features
 
 
+@lru_cache(maxsize=4096)
 def _child_name(choice: str) -> str:
     """Return the name of a choice's module: a module name has no dot and is no attribute of every module."""
     name = choice.replace(".", "_")

@@ -15,9 +15,8 @@ must give the same. Frozen parameters (`requires_grad=False`) are constants too:
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +28,7 @@ from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.nn.choices import Construction, constructing
 from autohas_trainer.nn.derivation import derive_decisions
 from autohas_trainer.nn.pretrained import Pretrained, match_pretrained
-from autohas_trainer.nn.skeleton import Skeleton, build_seeded
+from autohas_trainer.nn.skeleton import Skeleton, Skeletons, build_seeded
 from autohas_trainer.seeding import Key
 
 __all__ = ["Index", "Initialise", "Path", "Searchable", "Shape"]
@@ -44,9 +43,6 @@ Index = tuple[slice, ...]
 
 Initialise = Callable[[Mapping[str, Shape], Key], Mapping[str, Tensor]]
 """Leaf name → shape, and a key, to the initial leaves: what a template uses instead of the initialisation of its layers."""
-
-_MAX_SKELETONS: Final = 256
-"""Paths whose networks are kept, the least recently used goes first: 20 kB each for a small network, 1 MB for one of 300 modules."""
 
 
 class Searchable:
@@ -81,22 +77,15 @@ class Searchable:
         self._num_outputs = num_outputs
         self._who = who
         self._initialise = initialise
-        construction = Construction()
-        whole = self._make(construction, ("whole",), {}, draws=True)
-        again = self._check_fresh(whole)
-        with attribute_errors_to(who, "reading its decisions"):
-            self._decisions = derive_decisions(whole, construction.read)
-        self._check_buffers(whole, again)
+        whole, self._decisions = self._read_whole()
         self._names = frozenset(decision.name for decision in self._decisions)
         self._centres = _find_centres(whole)
         self._pretrained = match_pretrained(pretrained, whole) if pretrained is not None else {}
         _copy(self._pretrained, whole)
         self._frozen = {name: p.detach().clone() for name, p in whole.named_parameters(remove_duplicate=False) if not p.requires_grad}
         buffers = {name: buffer.clone() for name, buffer in whole.named_buffers(remove_duplicate=False)}
-        self._constants: dict[str, Tensor] = {**self._frozen, **buffers}
         self._shapes = {name: tuple(p.shape) for name, p in whole.named_parameters() if p.requires_grad}
-        self._copies: dict[tuple[int, torch.device], Tensor] = {}
-        self._skeletons: OrderedDict[tuple[Any, ...], Skeleton] = OrderedDict()
+        self._skeletons = Skeletons({**self._frozen, **buffers})
 
     @property
     def decisions(self) -> tuple[TemplateDecision, ...]:
@@ -159,6 +148,16 @@ class Searchable:
             raise ConfigurationError(message)
         return network
 
+    def _read_whole(self) -> tuple[nn.Module, tuple[TemplateDecision, ...]]:
+        """Make the whole network and read its decisions; refuse one that cannot be made again."""
+        construction = Construction()
+        whole = self._make(construction, ("whole",), {}, draws=True)
+        again = self._check_fresh(whole)
+        with attribute_errors_to(self._who, "reading its decisions"):
+            decisions = derive_decisions(whole, construction.read)
+        self._check_buffers(whole, again, has_decisions=bool(decisions))
+        return whole, decisions
+
     def _check_fresh(self, whole: nn.Module) -> nn.Module:
         """Refuse what cannot be rebuilt: a module that is given twice, weights that appear with the first input; return a second one."""
         lazy = [name for name, p in whole.named_parameters() if isinstance(p, UninitializedParameter)]
@@ -174,13 +173,13 @@ class Searchable:
             raise ConfigurationError(message)
         return again
 
-    def _check_buffers(self, whole: nn.Module, again: nn.Module) -> None:
+    def _check_buffers(self, whole: nn.Module, again: nn.Module, *, has_decisions: bool) -> None:
         """Refuse buffers that are drawn: shared weights have one of each, and one that is not saved cannot be made again.
 
         A model without decisions may draw buffers that are saved, as spectral normalisation does.
         """
         others, saved = dict(again.named_buffers()), whole.state_dict().keys()
-        constants = {name: buffer for name, buffer in whole.named_buffers() if self._decisions or name not in saved}
+        constants = {name: buffer for name, buffer in whole.named_buffers() if has_decisions or name not in saved}
         drawn = [name for name, buffer in constants.items() if not _are_equal(buffer, others.get(name))]
         if drawn:
             message = (
@@ -202,19 +201,14 @@ class Searchable:
     def _skeleton(self, path: Path) -> Skeleton:
         """Return the network of a path without weights, made once for each of the last paths."""
         canonical, keywords = self._canonical(path), self._keywords(path)
-        key = (*canonical.values(), *keywords.items())
-        skeleton = self._skeletons.get(key)
-        if skeleton is not None:
-            self._skeletons.move_to_end(key)
-            return skeleton
-        network = self._make(Construction(canonical), ("whole",), keywords, draws=False).cpu()
-        _copy(self._cut_constants(self._frozen, network, path), network)
-        _copy(self._cut_constants(self._pretrained, network, path), network)
-        skeleton = Skeleton(network, self._constants, self._copies)
-        if len(self._skeletons) >= _MAX_SKELETONS:
-            self._skeletons.popitem(last=False)
-        self._skeletons[key] = skeleton
-        return skeleton
+
+        def make() -> nn.Module:
+            network = self._make(Construction(canonical), ("whole",), keywords, draws=False)
+            _copy(self._cut_constants(self._frozen, network, path), network)
+            _copy(self._cut_constants(self._pretrained, network, path), network)
+            return network
+
+        return self._skeletons.get((*canonical.values(), *keywords.items()), make)
 
     def _cut_constants(self, constants: Mapping[str, Tensor], network: nn.Module, path: Path) -> dict[str, Tensor]:
         """Return the parts of whole tensors that belong to the parameters and buffers of a path's network."""

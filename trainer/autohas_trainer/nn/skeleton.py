@@ -6,17 +6,19 @@ parameters) are kept, one copy for all paths where they are equal. Running stati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, replace_all_batch_norm_modules_
+from torch.func import replace_all_batch_norm_modules_
 from torch.overrides import TorchFunctionMode
 
 from autohas_trainer.seeding import Key, seeded_block
 
-__all__ = ["Skeleton", "build_seeded", "use_batch_statistics"]
+__all__ = ["Skeleton", "Skeletons", "build_seeded", "use_batch_statistics"]
 
 _DRAWS: Final = frozenset(
     f"{name}_" for name in (
@@ -47,58 +49,79 @@ def use_batch_statistics(module: nn.Module) -> nn.Module:
     return module
 
 
-def _names_of_parameters(parameters: Mapping[str, nn.Parameter]) -> dict[str, tuple[str, ...]]:
-    """Return the first name of every parameter that trains → all its names: tied weights have several."""
-    names: dict[int, list[str]] = {}
-    for name, parameter in parameters.items():
-        if parameter.requires_grad:
-            names.setdefault(id(parameter), []).append(name)
-    return {group[0]: tuple(group) for group in names.values()}
+@lru_cache(maxsize=1024)
+def _empty(shape: torch.Size, dtype: torch.dtype) -> nn.Parameter:
+    """Return what stands for the weights of a layer between two calls: one for all layers of a shape."""
+    return nn.Parameter(torch.empty(shape, dtype=dtype, device="meta"))
+
+
+_MAX_MODULES: Final = 2**15
+"""Modules of all networks that are kept: 3 kB each, 100 MB in all."""
+
+_Table = dict[str, Any]
+"""Where a module keeps its parameters, or its buffers, by name."""
 
 
 class Skeleton:
-    """One path's network."""
+    """One path's network. Every call puts the leaves into the tables of its modules, and takes them out again."""
 
     def __init__(self, network: nn.Module, constants: Mapping[str, Tensor], copies: dict[tuple[int, torch.device], Tensor]) -> None:
         """Take over `network`, whose weights are dropped.
 
         Args:
-            network: The path's network, on the CPU.
+            network: The path's network; its constants are moved to the CPU.
             constants: Those of the whole network by name; they stand for equal ones of this network.
             copies: Where copies of `constants` on other devices are kept for all paths, by identity and device.
         """
-        replace_all_batch_norm_modules_(network)
         self.network = network
-        parameters = dict(network.named_parameters(remove_duplicate=False))
-        self.names = _names_of_parameters(parameters)
-        self.shapes = {name: tuple(parameters[name].shape) for name in self.names}
-        frozen = {name: parameter.detach() for name, parameter in parameters.items() if not parameter.requires_grad}
-        self._constants = frozen | dict(network.named_buffers(remove_duplicate=False))
-        for name, tensor in self._constants.items():
-            shared = constants.get(name)
-            if shared is not None and shared.shape == tensor.shape and torch.equal(shared, tensor):
-                self._constants[name] = shared
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        """Leaf name → shape; tied weights have the first of their names."""
+        modules = dict(network.named_modules())
+        self._modes = _Modes(network, list(modules.values()))
         self._shared = {id(tensor) for tensor in constants.values()}
         self._copies = copies
+        self._leaves: list[tuple[_Table, str, str]] = []
+        self._constants: list[tuple[_Table, str, Tensor]] = []
+        first_names: dict[int, str] = {}
+        for prefix, module in modules.items():
+            for own, table, tensor in _list_tensors(module):
+                name = f"{prefix}.{own}" if prefix else own
+                if table is module._parameters and tensor.requires_grad:  # noqa: SLF001 - as in `_list_tensors`
+                    leaf = first_names.setdefault(id(tensor), name)
+                    self.shapes.setdefault(leaf, tuple(tensor.shape))
+                    self._leaves.append((table, own, leaf))
+                else:
+                    self._constants.append((table, own, _share(tensor.detach().cpu(), constants.get(name))))
+        self._empties = [(table, own, _empty(table[own].shape, table[own].dtype)) for table, own, _ in self._leaves]
+        self._take_out()
         self._device = torch.device("cpu")
         self._placed = self._constants
-        self._is_training: bool | None = None
-        _drop_weights(network)
+
+    @property
+    def num_modules(self) -> int:
+        """What it costs to keep it."""
+        return self._modes.num_modules
 
     def forward(self, inputs: Tensor, leaves: Mapping[str, Tensor], *, is_training: bool) -> Tensor:
         """Return the network's outputs with weights `leaves`: in training mode, or whole with the batch's own statistics."""
-        if self._is_training is not is_training:
-            self._is_training = is_training
-            self.network.train() if is_training else use_batch_statistics(self.network)
+        self._modes.switch(is_training=is_training)
         if self._device != inputs.device:
             self._device = inputs.device
-            self._placed = {name: self._place(tensor, inputs.device) for name, tensor in self._constants.items()}
-        given = dict(self._placed)
-        for name, others in self.names.items():
-            for other in others:
-                given[other] = leaves[name]
-        outputs: Tensor = functional_call(self.network, given, (inputs,), tie_weights=False)
+            self._placed = [(table, own, self._place(tensor, inputs.device)) for table, own, tensor in self._constants]
+        for table, own, constant in self._placed:  # at every call: a forward may set another
+            table[own] = constant
+        for table, own, leaf in self._leaves:
+            table[own] = leaves[leaf]
+        try:
+            outputs: Tensor = self.network(inputs)
+        finally:
+            self._take_out()
         return outputs
+
+    def _take_out(self) -> None:
+        """Hold no weights: those of a device are freed with the path that they belong to."""
+        for table, own, empty in self._empties:
+            table[own] = empty
 
     def _place(self, constant: Tensor, device: torch.device) -> Tensor:
         """Return a constant on a device; one copy serves all paths that share it."""
@@ -110,16 +133,75 @@ class Skeleton:
         return copy
 
 
-def _drop_weights(network: nn.Module) -> None:
-    """Put the parameters on the meta device, tied ones together."""
-    moved: dict[int, nn.Parameter] = {}
-    for module in network.modules():
-        for name, parameter in module._parameters.items():  # noqa: SLF001 - named_parameters leaves out tied ones
-            if parameter is not None:
-                empty = moved.setdefault(
-                    id(parameter), nn.Parameter(torch.empty_like(parameter, device="meta"), requires_grad=parameter.requires_grad)
-                )
-                module._parameters[name] = empty  # noqa: SLF001
+class Skeletons:
+    """The networks of the latest paths, the least recently used goes first."""
+
+    def __init__(self, constants: Mapping[str, Tensor]) -> None:
+        """Keep none yet; `constants` are those of the whole network by name."""
+        self._constants = constants
+        self._copies: dict[tuple[int, torch.device], Tensor] = {}
+        self._kept: OrderedDict[tuple[Any, ...], Skeleton] = OrderedDict()
+        self._num_modules = 0
+
+    def __len__(self) -> int:
+        """Return how many are kept."""
+        return len(self._kept)
+
+    def get(self, key: tuple[Any, ...], make: Callable[[], nn.Module]) -> Skeleton:
+        """Return the network of the path that `key` names, by `make` where it is not kept."""
+        skeleton = self._kept.get(key)
+        if skeleton is not None:
+            self._kept.move_to_end(key)
+            return skeleton
+        skeleton = self._kept[key] = Skeleton(make(), self._constants, self._copies)
+        self._num_modules += skeleton.num_modules
+        while self._num_modules > _MAX_MODULES and len(self._kept) > 1:
+            self._num_modules -= self._kept.popitem(last=False)[1].num_modules
+        return skeleton
+
+
+class _Modes:
+    """Switches a network between training and evaluation, as `train` and `use_batch_statistics` do, without a call for each module."""
+
+    def __init__(self, network: nn.Module, modules: Sequence[nn.Module]) -> None:
+        """Take the running statistics from the normalisations among the `modules` of `network`, which then never leave training mode."""
+        self._network = network
+        self.num_modules = len(modules)
+        self._is_training: bool | None = None
+        self._flags: list[dict[str, Any]] = []
+        has_own_modes = False
+        for module in modules:
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001 - the one base of all batch normalisations
+                replace_all_batch_norm_modules_(module)
+                module.training = True
+            else:
+                self._flags.append(vars(module))
+            has_own_modes = has_own_modes or type(module).train is not nn.Module.train or type(module).eval is not nn.Module.eval
+        self._has_own_modes = has_own_modes
+
+    def switch(self, *, is_training: bool) -> None:
+        """Set the mode of every module; one that defines `train` or `eval` itself is asked."""
+        if self._is_training is is_training:
+            return
+        self._is_training = is_training
+        if self._has_own_modes:
+            self._network.train() if is_training else use_batch_statistics(self._network)
+            return
+        for flags in self._flags:
+            flags["training"] = is_training
+
+
+def _list_tensors(module: nn.Module) -> Iterator[tuple[str, _Table, Tensor]]:
+    """Yield name, table and tensor of each parameter and buffer that a module itself has, as they stand now."""
+    for table in (module._parameters, module._buffers):  # noqa: SLF001 - named_parameters gives no table
+        for name, tensor in list(table.items()):
+            if tensor is not None:
+                yield name, table, tensor
+
+
+def _share(constant: Tensor, shared: Tensor | None) -> Tensor:
+    """Return the whole network's constant in place of an equal one."""
+    return shared if shared is not None and shared.shape == constant.shape and torch.equal(shared, constant) else constant
 
 
 def build_seeded(key: Key, build: Callable[[], nn.Module], *, draws: bool) -> nn.Module:
