@@ -9,9 +9,9 @@ A path is a `Cut`: views of the shared tensors on a CPU, one gathered buffer on 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ SGD: Final[OptimizerName] = "sgd"
 _WEIGHTS: Final = "weights"
 _GRIDS: Final = ("counts/", "bounds/")
 """Names of what `UpdateCounts` keeps begin so."""
+_Named = dict[str, Tensor]
 _CutKey = tuple[str, *tuple[int, ...]]
 
 
@@ -81,15 +82,7 @@ class Supernet:
         self._is_dense = device.type != "cpu" if is_dense is None else is_dense
         weights = template.shared(rng_key)
         keys = sorted({key for optimizer in optimizers for key in STATE_KEYS[optimizer]})
-        self._arenas: dict[str, Arena] = {}
-        if self._is_dense:
-            self._arenas = {_WEIGHTS: Arena(weights, device)}
-            self._weights = self._arenas[_WEIGHTS].tensors
-            self._arenas |= {key: Arena({name: torch.zeros_like(weight) for name, weight in weights.items()}, device) for key in keys}
-            self._moments = {key: self._arenas[key].tensors for key in keys}
-        else:
-            self._weights = {name: weight.to(device) for name, weight in weights.items()}
-            self._moments = {key: {name: torch.zeros_like(weight) for name, weight in self._weights.items()} for key in keys}
+        self._arenas, self._weights, self._moments = _place(weights, keys, device, is_dense=self._is_dense)
         shapes = {name: tuple(weight.shape) for name, weight in self._weights.items()}
         self._counts = UpdateCounts(shapes, device) if any(map(counts_updates, optimizers)) else None
         self._views: dict[_CutKey, _View] = {}
@@ -192,11 +185,13 @@ class Supernet:
         if self._is_dense:
             self._cuts.clear()
 
-    def _autocast(self) -> torch.autocast:
-        """Open a region of our own, without its weight cache, whatever region the caller is in.
+    def _autocast(self) -> AbstractContextManager[Any]:
+        """Open a region of our own, without its weight cache, whatever region the caller is in; none where none is open and none needed.
 
         Inside one region the cache returns the *old* value of a leaf that was changed in place, so a reward would not see the trial.
         """
+        if self._dtype is None and not torch.is_autocast_enabled(self._device.type):
+            return nullcontext()
         return torch.autocast(self._device.type, dtype=self._dtype, enabled=self._dtype is not None, cache_enabled=False)
 
     def _view(self, name: str, index: Index) -> _View:
@@ -204,8 +199,8 @@ class Supernet:
         key = (name, *(bound for part in index for bound in (part.start, part.stop)))
         view = self._views.get(key)
         if view is None:
-            leaf = self._weights[name][index].detach().requires_grad_()
-            view = self._views[key] = _View(leaf, {key: moments[name][index] for key, moments in self._moments.items()})
+            leaf = _slice(self._weights[name], index).detach().requires_grad_()
+            view = self._views[key] = _View(leaf, {key: _slice(moments[name], index) for key, moments in self._moments.items()})
         return view
 
     def _cut(self, path: Path) -> Cut:
@@ -234,6 +229,26 @@ class Supernet:
             num_decaying=sum(decays(view.leaf.ndim) for view in ordered.values()),
         )
         return ViewCut({name: view.leaf for name, view in ordered.items()}, slices)
+
+
+def _place(
+    weights: Mapping[str, Tensor], kinds: Collection[str], device: torch.device, *, is_dense: bool
+) -> tuple[dict[str, Arena], _Named, dict[str, _Named]]:
+    """Return (arenas, none unless dense; weights; moments by kind, zeros) on the device."""
+    if not is_dense:
+        placed = {name: weight.to(device) for name, weight in weights.items()}
+        return {}, placed, {kind: {name: torch.zeros_like(weight) for name, weight in placed.items()} for kind in kinds}
+    arenas = {kind: Arena({name: torch.zeros_like(weight) for name, weight in weights.items()}, device) for kind in kinds}
+    moments = {kind: arena.tensors for kind, arena in arenas.items()}
+    arenas[_WEIGHTS] = Arena(weights, device)
+    return arenas, arenas[_WEIGHTS].tensors, moments
+
+
+def _slice(tensor: Tensor, index: Index) -> Tensor:
+    """Return `tensor[index]` by one view in place of one for each dimension."""
+    strides = tensor.stride()
+    offset = sum(part.start * stride for part, stride in zip(index, strides, strict=True))
+    return tensor.as_strided([part.stop - part.start for part in index], strides, tensor.storage_offset() + offset)
 
 
 def _describe(tensor: Tensor | None) -> str:
