@@ -15,7 +15,6 @@ from typing import Final
 
 import torch
 from torch import Tensor
-from torch.nn.utils import get_total_norm
 
 __all__ = ["MAX_NORM", "clip", "norm_of"]
 
@@ -25,7 +24,9 @@ MAX_NORM: Final = 1.0
 
 def norm_of(gradients: Mapping[str, Tensor]) -> Tensor:
     """Return the Euclidean norm over all gradients together, a scalar tensor; nothing waits for the device."""
-    return get_total_norm(list(gradients.values()), foreach=True)
+    norms = torch._foreach_norm(list(gradients.values()))  # noqa: SLF001 - as `sliced`; `get_total_norm` first sorts them by device
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    return norm
 
 
 def clip(gradients: Mapping[str, Tensor], norm: float) -> Mapping[str, Tensor]:

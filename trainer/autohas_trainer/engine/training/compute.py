@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from types import FunctionType
 from typing import Any, Final
 
@@ -19,10 +20,12 @@ from autohas_trainer.templates import Dropout, dropout_layers, trace_seeds
 __all__ = [
     "CompiledNetwork",
     "apply_compute",
+    "autocast_region",
     "check_compute",
     "describe_compute",
     "evaluation_chunk",
     "explain_precision",
+    "lay_out",
     "useful_threads",
 ]
 
@@ -111,6 +114,18 @@ def explain_precision(spec: Spec, device: torch.device) -> str | None:
     if spec.task.recipe.precision == "TF32" and device.type != "cuda":
         return f"task.recipe.precision is TF32, which only a GPU has: on {device.type} the search computes in float32"
     return None
+
+
+def autocast_region(device: torch.device, *, is_half: bool) -> AbstractContextManager[Any]:
+    """Return a region that computes in bfloat16, or in float32 whatever region the caller is in; none where that changes nothing."""
+    if not is_half and not torch.is_autocast_enabled(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_half)
+
+
+def lay_out(inputs: Tensor, spec: Spec) -> Tensor:
+    """Return the inputs as they lie in memory under spec.trainer.compute."""
+    return inputs.contiguous(memory_format=torch.channels_last) if spec.trainer.has_channels_last else inputs
 
 
 class CompiledNetwork:

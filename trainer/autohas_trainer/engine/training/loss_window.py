@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,14 +23,15 @@ class LossWindow:
         """Nothing written: zeros, which are finite."""
         self.losses = torch.zeros(LENGTH, dtype=torch.float64, device=device)
         """(LENGTH,) in nats, float64 so that a loss of any type is kept as it is; part of a checkpoint."""
+        self._on_host = self.losses.numpy() if device.type == "cpu" else None
 
     def write(self, step: int, loss: Tensor) -> None:
         """Keep the loss (scalar tensor) of step `step`; nothing waits."""
         self.losses[step % LENGTH].copy_(loss)
 
-    def are_finite(self) -> Tensor:
-        """Whether every loss so far was finite: a boolean scalar on the device."""
-        return self.losses.isfinite().all()
+    def are_finite(self) -> Tensor | bool:
+        """Whether every loss so far was finite: a boolean scalar on the device, and a number on a CPU, which nothing waits for."""
+        return self.losses.isfinite().all() if self._on_host is None else bool(np.isfinite(self._on_host).all())
 
     def read(self, num_steps: int) -> tuple[float, int | None]:
         """Wait for the device; return the loss of the latest of `num_steps` steps, and the first step whose loss was not finite, if any."""

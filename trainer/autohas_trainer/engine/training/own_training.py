@@ -125,6 +125,10 @@ class OwnTraining(Training):
         groups = getattr(self._optimizer, "param_groups", None)
         self.learning_rate = float(groups[0]["lr"]) if groups else 0.0
 
+    def _drop_gradients(self) -> None:
+        """As its optimizer does it, which may be any object."""
+        self._optimizer.zero_grad(set_to_none=True)  # type: ignore[union-attr]  # a step has one
+
     def _rate(self) -> float:
         return self.learning_rate if self.has_own_optimizer else super()._rate()
 

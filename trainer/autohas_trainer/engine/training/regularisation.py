@@ -32,6 +32,9 @@ class Mixture:
 
     def split(self, count: int) -> Iterator[Mixture]:
         """Yield `count` parts of equal size, in order; `count` divides the batch."""
+        if count == 1:
+            yield self
+            return
         size = len(self.targets_B) // count
         for start in range(0, size * count, size):
             yield Mixture(

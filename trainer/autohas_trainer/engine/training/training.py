@@ -22,7 +22,7 @@ from autohas_api.space.decisions import Configuration
 from autohas_trainer.data import TestBatch, TrainBatch
 from autohas_trainer.engine.candidate_faults import candidate_part, fault_key
 from autohas_trainer.engine.training.comparison import Comparison, encode, lose_by_divergence
-from autohas_trainer.engine.training.compute import CompiledNetwork
+from autohas_trainer.engine.training.compute import CompiledNetwork, autocast_region, lay_out
 from autohas_trainer.engine.training.loss_window import LENGTH, LossWindow, are_finite
 from autohas_trainer.engine.training.regularisation import Mixture, mix_by_key
 from autohas_trainer.engine.training.rule import rule_of, schedule_of
@@ -58,7 +58,8 @@ class Training:
         self.num_steps_lost = 0
         """Steps that were taken after the one that diverged, before its loss was read."""
         self._search_task, self._schedule = search_task, schedule_of(self.recipe)
-        self._reads_at = {self.rung(number) for number in range(search_task.rungs.count)}
+        self._rungs = [self.rung(number) for number in range(search_task.rungs.count)]
+        self._fault_key = fault_key(configuration, repeat)
         self._keeps_average = repeat == 0 or self.recipe.ema > 0
         self._task = search_task.custom.task(configuration)
         self.release()
@@ -124,7 +125,7 @@ class Training:
         """Attribute a failure of the block to this training; `is_custom`: whether custom code runs there (default: if any exists)."""
         self._revision = next(_REVISIONS)  # whatever computes with the network passes here
         owned = self._search_task.custom.is_custom if is_custom is None else is_custom
-        return candidate_part(doing, culprit=fault_key(self.configuration, self.repeat), is_custom=owned)
+        return candidate_part(doing, culprit=self._fault_key, is_custom=owned)
 
     @property
     def compile_fault(self) -> str | None:
@@ -162,7 +163,7 @@ class Training:
             self.begin()
             with self._part(f"training step {self.num_steps_done}", is_custom=False):
                 self._step()
-                is_read = self.num_steps_done % LENGTH == 0 or self.num_steps_done in self._reads_at  # a resume reads at the same steps
+                is_read = self.num_steps_done % LENGTH == 0 or self.num_steps_done in self._rungs  # a resume reads at the same steps
                 return self.read_loss() if is_read else None
         except DeviceError:
             raise
@@ -190,6 +191,10 @@ class Training:
         if self._optimizer is not None:
             set_rate(self._optimizer, self.learning_rate)
 
+    def _drop_gradients(self) -> None:
+        for parameter in self._parameters.values():  # as `zero_grad`, which also writes a record for a profiler
+            parameter.grad = None
+
     def _step(self) -> None:
         recipe, search_task = self.recipe, self._search_task
         batch = self._read_batch(self.num_steps_done)
@@ -197,10 +202,9 @@ class Training:
         self._update_rate()
         search_task.custom.seed("step", self.repeat, self.num_steps_done)
         with self._part(f"training step {self.num_steps_done}"):
-            self._optimizer.zero_grad(set_to_none=True)
-            self._losses.write(self.num_steps_done, self._backward(batch))
-            gradients = [p.grad for p in self._parameters.values() if p.grad is not None]
-            keep_gradients(gradients, self._losses.are_finite())  # weights stay finite until the loss is read
+            self._drop_gradients()
+            self._losses.write(self.num_steps_done, self._backward(batch))  # if not finite, weights stay as they are until it is read
+            keep_gradients((p.grad for p in self._parameters.values() if p.grad is not None), self._losses.are_finite())
             if recipe.gradient_clip > 0:
                 nn.utils.clip_grad_norm_(self._parameters.values(), recipe.gradient_clip, foreach=True)
             self._optimizer.step()
@@ -236,8 +240,8 @@ class Training:
         recipe, task = self.recipe, self._task
         if recipe.dropout > 0:
             arm_layers(self._dropouts, recipe.dropout, int(stream(self._search_task.seed, "dropout", *draw).integers(2**53)))
-        with torch.autocast(self._search_task.device.type, dtype=torch.bfloat16, enabled=recipe.precision == "BFloat16"):
-            outputs_BK = self._network(self._in_layout(part.inputs))
+        with autocast_region(self._search_task.device, is_half=recipe.precision == "BFloat16"):
+            outputs_BK = self._network(lay_out(part.inputs, self._search_task.spec))
         arm_layers(self._dropouts, 0.0, None)
         if recipe.precision == "BFloat16":
             outputs_BK = outputs_BK.float()
@@ -247,13 +251,9 @@ class Training:
             losses_B = part.share * losses_B + (1 - part.share) * partners_B
         return losses_B.mean()
 
-    def _in_layout(self, inputs: Tensor) -> Tensor:
-        """The inputs as they lie in memory under spec.trainer.compute."""
-        return inputs.contiguous(memory_format=torch.channels_last) if self._search_task.spec.trainer.has_channels_last else inputs
-
     def _update_average(self) -> None:
         """Take the step's weights into the average; without `ema` nothing reads it after the last comparison before the end."""
-        if self.recipe.ema == 0 and self.num_steps_done >= self.rung(self._search_task.rungs.last - 1):
+        if self.recipe.ema == 0 and self.num_steps_done >= self._rungs[-2]:
             self._average.drop()
         self._average.update(self.num_steps_done)
 
@@ -313,7 +313,7 @@ class Training:
         """Contribution of each example to the quality that comparisons rank by, encoded; before the last rung but one only if asked for."""
         if self.is_finished:
             return encode(measured.contributions_N)
-        is_decided_on = keeps_early or self.num_steps_done >= self.rung(self._search_task.rungs.last - 1)
+        is_decided_on = keeps_early or self.num_steps_done >= self._rungs[-2]
         return encode((1 - losses_N / self._search_task.task.constant_loss).cpu().numpy()) if is_decided_on else ""
 
     def _average_module(self) -> nn.Module:

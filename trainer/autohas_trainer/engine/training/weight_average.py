@@ -39,7 +39,7 @@ class WeightAverage:
         """Take the weights after a step into the average; `num_steps_done` does not count it."""
         if self.tensors:
             rate = max(self._least_rate, _TAIL / (num_steps_done + _TAIL))
-            torch._foreach_lerp_(list(self.tensors.values()), [p.detach() for p in self._parameters.values()], rate)
+            torch._foreach_lerp_(list(self.tensors.values()), list(self._parameters.values()), rate)
 
     def drop(self) -> None:
         """Free the average: nothing will read it."""
