@@ -23,4 +23,5 @@ MLP: Final = TemplateSpec(
         TemplateDecision(name="activation", choices=("relu", "gelu", "silu"), default="relu"),
     ),
     default_optimizer="adamw",
+    embeds_words=True,
 )

@@ -44,6 +44,7 @@ class TemplateSpec:
         default_optimizer: The optimizer where the recipe names none.
         is_small: Whether its operations are so short that further threads wait for each other: it has one thread unless inputs are large.
         inputs: The kinds of examples that its networks take.
+        embeds_words: Whether its networks get the columns of words of a table, which they may embed.
     """
 
     name: str
@@ -52,3 +53,4 @@ class TemplateSpec:
     default_optimizer: OptimizerName = "sgd"
     is_small: bool = False
     inputs: frozenset[InputKind] = frozenset({InputKind.TABLES, InputKind.IMAGES})
+    embeds_words: bool = False

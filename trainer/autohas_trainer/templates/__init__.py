@@ -88,7 +88,7 @@ __all__ = [
     "whole_path",
 ]
 
-BUILDERS: Final[dict[str, Callable[[Shape, int], Template]]] = {
+BUILDERS: Final[dict[str, Callable[..., Template]]] = {
     "mlp": Mlp,
     "mlp-small": MlpSmall,
     "conv-small": ConvSmall,
@@ -97,7 +97,10 @@ BUILDERS: Final[dict[str, Callable[[Shape, int], Template]]] = {
     "mobilenet": Mobilenet,
     "transformer": Transformer,
 }
-"""Name of a row of the table to the class that builds its networks, from the shape of an input and the number of outputs."""
+"""Name of a row of the table to the class that builds its networks.
+
+It is called with the shape of an input, the number of outputs and, where the row has `embeds_words`, the columns of words.
+"""
 _SHAPES: Final[dict[InputKind, str]] = {InputKind.TABLES: "(D,)", InputKind.IMAGES: "(C, H, W)", InputKind.TOKENS: "(T,)"}
 
 
@@ -106,7 +109,7 @@ def build_template(
 ) -> Template:
     """Return the template `name` for inputs of `input_shape` and `num_outputs` ≥ 1 outputs; tokens have one per word of the vocabulary.
 
-    `words` are the columns of words among the inputs of a table, which mlp may embed.
+    `words` are the columns of words among the inputs of a table.
 
     Raises:
         ConfigurationError: There is no such template, or it cannot take these inputs.
@@ -126,7 +129,7 @@ def build_template(
             f" use {' or '.join(others) or 'task.model.entrypoint'}"
         )
         raise ConfigurationError(message)
-    return Mlp(input_shape, num_outputs, words) if name == Mlp.name else BUILDERS[name](input_shape, num_outputs)
+    return BUILDERS[name](input_shape, num_outputs, *([words] if TEMPLATES[name].embeds_words else []))
 
 
 def _kind_of(input_shape: tuple[int, ...], *, is_tokens: bool) -> InputKind | None:
