@@ -21,7 +21,7 @@ from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import MessageError, decode_termination_message, encode_termination_message
 from autohas_api.wire.result import configuration_of
 from autohas_trainer.seeding import stream
-from autohas_trainer.space.mixing import combine, draws_gradient
+from autohas_trainer.space.mixing import combine, draws_gradient, softmax
 from autohas_trainer.space.policy import Policy
 from engine_fixtures import MemorySink, search, small_search
 
@@ -140,7 +140,7 @@ def test_the_gradient_of_draws_is_autograds(draws: tuple[int, ...]) -> None:
     leaf = torch.tensor(logits, dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(torch.log_softmax(leaf, dim=0)[list(draws)].sum(), leaf)
 
-    assert draws_gradient(np.array(logits), draws) == pytest.approx(gradient.numpy(), abs=1e-15)
+    assert draws_gradient(softmax(np.array(logits)), draws) == pytest.approx(gradient.numpy(), abs=1e-15)
 
 
 def test_a_fresh_top_k_sample_is_the_mean_of_its_draws() -> None:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["combine", "draw_bases", "draws_gradient"]
+__all__ = ["combine", "draw_bases", "draws_gradient", "softmax"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -38,10 +38,15 @@ def draw_bases(probabilities: Floats, count: int, rng: np.random.Generator) -> t
     return tuple(min(int(np.searchsorted(cumulative, rng.random(), side="right")), last) for _ in range(count))
 
 
-def draws_gradient(logits: Floats, draws: Sequence[int]) -> Floats:
-    """Gradient of log P(draws) with respect to the logits: onehot minus softmax, summed over the draws."""
+def softmax(logits: Floats) -> Floats:
+    """Probabilities in proportion to the exponentials of `logits`."""
     shifted = np.exp(logits - logits.max())
-    gradient = -len(draws) * (shifted / shifted.sum())
+    return np.asarray(shifted / shifted.sum())
+
+
+def draws_gradient(probabilities: Floats, draws: Sequence[int]) -> Floats:
+    """Gradient of log P(draws) with respect to the logits whose softmax is `probabilities`: onehot minus these, summed over the draws."""
+    gradient = -len(draws) * probabilities
     for index in draws:
         gradient[index] += 1
     return np.asarray(gradient)

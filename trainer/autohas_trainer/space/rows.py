@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from autohas_api.space.decisions import Decision, Range
 from autohas_trainer.space.gaussian import CutGaussian
-from autohas_trainer.space.mixing import combine, draw_bases, draws_gradient
+from autohas_trainer.space.mixing import combine, draw_bases, draws_gradient, softmax
 
 __all__ = ["Drawn", "Row", "build_row"]
 
@@ -83,7 +83,7 @@ class _CategoricalRow:
     def __init__(self, decision: Decision) -> None:
         self._decision = decision
         self._num_draws = decision.range.num_mixed if decision.range is not None else 1
-        self._logits: Floats = np.zeros(len(decision.choices))
+        self._set(np.zeros(len(decision.choices)))
         self._moment: Floats = np.zeros(len(decision.choices))
         self._updates = 0
 
@@ -91,9 +91,14 @@ class _CategoricalRow:
     def is_undecided(self) -> bool:
         return bool((self._logits == self._logits[0]).all())
 
+    def _set(self, logits: Floats) -> None:
+        """Move to `logits`; their softmax is asked for several times before they move again."""
+        self._logits = logits
+        self._softmax = softmax(logits)
+        self._softmax.setflags(write=False)
+
     def probabilities(self) -> Floats:
-        shifted = np.exp(self._logits - self._logits.max())
-        return np.asarray(shifted / shifted.sum())
+        return self._softmax
 
     def draw(self, rng: np.random.Generator) -> Drawn:
         return draw_bases(self.probabilities(), self._num_draws, rng)
@@ -131,18 +136,18 @@ class _CategoricalRow:
 
     def ascend(self, draws: Sequence[Drawn], advantages: Sequence[float], learning_rate: float) -> None:
         own = cast("Sequence[tuple[int, ...]]", draws)
-        gradients = [advantage * draws_gradient(self._logits, drawn) for drawn, advantage in zip(own, advantages, strict=True)]
-        gradient = np.mean(gradients, axis=0)
+        gradients = [advantage * draws_gradient(self._softmax, drawn) for drawn, advantage in zip(own, advantages, strict=True)]
+        gradient = gradients[0] if len(gradients) == 1 else np.mean(gradients, axis=0)
         self._updates += 1
         self._moment = _BETA2 * self._moment + (1 - _BETA2) * gradient**2
         deviation = np.sqrt(self._moment / (1 - _BETA2**self._updates))
-        self._logits = self._logits + learning_rate * gradient / (deviation + _EPSILON)
+        self._set(self._logits + learning_rate * gradient / (deviation + _EPSILON))
 
     def state_dict(self) -> dict[str, Any]:
         return {"logits": self._logits.tolist(), "moment": self._moment.tolist(), "updates": self._updates}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._logits = np.asarray(state["logits"], dtype=np.float64)
+        self._set(np.asarray(state["logits"], dtype=np.float64))
         self._moment = np.asarray(state["moment"], dtype=np.float64)
         self._updates = int(state["updates"])
 
