@@ -194,10 +194,13 @@ def test_gradients_are_switched_off_whatever_they_are(dtype: torch.dtype) -> Non
     values = torch.tensor([math.nan, math.inf, -0.0, 1.5], dtype=dtype)
     kept, dropped = values.clone(), values.clone()
     keep_gradients([kept], torch.tensor(data=True))
+    keep_gradients([kept], is_kept=True)
     keep_gradients([dropped], torch.tensor(data=False))
+    also_dropped = values.clone()
+    keep_gradients([also_dropped], is_kept=False)
 
     assert torch.equal(kept.view(torch.uint8), values.view(torch.uint8))
-    assert dropped.tolist() == [0.0] * 4
+    assert dropped.tolist() == also_dropped.tolist() == [0.0] * 4
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 import autohas
+from autohas_api.templates.table import TEMPLATES
 from autohas_api.testing.rejections import with_change
 from autohas_trainer.data.preprocessing import WordBlock, word_blocks
 from autohas_trainer.reporting.sinks.fan_out import FanOutSink
@@ -94,6 +95,15 @@ def test_a_table_of_embedded_words_only_has_no_numbers_to_transform() -> None:
         network = made.build(path, (0,))
         assert made.num_parameters(path) == sum(parameter.numel() for parameter in network.parameters())
         assert network.eval()(torch.eye(20)).shape == (20, 2)
+
+
+def test_only_a_template_whose_row_says_so_gets_words() -> None:
+    """`mlp` embeds the column of 20 words; `mlp-small` takes its inputs as they are."""
+    small, embedding = (build_template(name, (20,), 2, words=(WordBlock(0, 20),)) for name in ("mlp-small", "mlp"))
+
+    assert {name: row.embeds_words for name, row in TEMPLATES.items() if row.embeds_words} == {"mlp": True}
+    assert "words.columns.0.table" in embedding.shared((0,))
+    assert "words.columns.0.table" not in small.shared((0,))
 
 
 def test_tables_of_numbers_keep_their_bits() -> None:
