@@ -347,7 +347,7 @@ def test_the_joint_search_of_zela_runs(tmp_path: Path, monkeypatch: pytest.Monke
         elif declared["name"].startswith(("blocks", "filters", "widening")):
             declared |= {"continuous": {"min": "1", "max": "1.9", "scale": "Log"}, "default": "1"}
     spaces = json.dumps(document["spec"]["searchSpace"]["hyperparameters"])
-    few = ("training.steps=27", "budget.trainings=3.5", "task.data.arguments.size=12", f"searchSpace.hyperparameters={spaces}")
+    few = ("training.steps=27", "budget.trainings=4", "task.data.arguments.size=12", f"searchSpace.hyperparameters={spaces}")
     record = _searched("25-zela-17/search.yaml", tmp_path / "out", f"task.data.path={tmp_path / 'shapes'}", *few)
 
     assert record["winner"]["configuration"].keys() == ZELA.keys()
