@@ -39,6 +39,7 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
     "TPE": {"name": "TPE", "tpe": {"startupTrials": 3}},
     "BOHB": {"name": "BOHB"},
     "RegularizedEvolution": {"name": "RegularizedEvolution", "regularizedEvolution": {"population": 3, "sample": 2}},
+    "DefaultOnly": {"name": "DefaultOnly"},
 }
 """`spec.algorithm` of each strategy."""
 SEARCHES_UPDATE_RULE_ONLY = ("OneStep", "Paired", "Published", "Argmax", "RandomSharing")

@@ -142,6 +142,8 @@ def _name_cutters() -> str:
 
 def _last_work(spec: Spec, space: Space) -> str:
     """What a budget must pay for at least."""
+    if not spec.algorithm.row.is_search:
+        return f"the {spec.training.seeds} trainings of training.seeds"
     if (fewest := spec.algorithm.row.fewest) is not None:
         return fewest(make_request(spec, space))
     if spec.algorithm.row.race in (Race.SAMPLES, Race.NONE):
@@ -215,6 +217,9 @@ def _initial(spec: Spec, space: Space) -> Iterator[FieldError]:
             elif (missing := _missing_condition(decision, decisions, completed)) is not None:
                 yield FieldError(path=path, message=f'"{value}" has no effect: {name} is searched only where {missing}')
     row = spec.algorithm.row
+    if spec.search_space.initial_points and not row.is_search:
+        message = f"{row.name} trains nothing but the default, so initialPoints would have no effect: remove them, or take a search"
+        yield FieldError(path=_INITIAL, message=message)
     if (problem := row.check(make_request(spec, space))) is not None:
         yield FieldError(path=f"spec.algorithm.{row.block}.{problem.knob}", message=problem.message)
 
@@ -279,11 +284,12 @@ def _early_stopping(spec: Spec, space: Space) -> Iterator[FieldError]:
             message=f"could never come true: {rewards} steps are rewarded after the warm-up,"
             f" and the first {PLATEAU_FILLING_REWARDS} only fill the average: {_at_most(rewards - PLATEAU_FILLING_REWARDS)}",
         )
-    if spec.objective.goal is not None and spec.algorithm.row.race in (Race.SAMPLES, Race.NONE):
+    row = spec.algorithm.row
+    if spec.objective.goal is not None and row.race in (Race.SAMPLES, Race.NONE):
         yield FieldError(
             path="spec.objective.goal",
             message="is judged when candidates are compared, and"
-            f" {spec.algorithm.name}{' with result Argmax' if spec.algorithm.row.race is Race.NONE else ''} compares none before its final"
+            f" {row.name}{' with result Argmax' if row.race is Race.NONE and row.is_search else ''} compares none before its final"
             " training: remove goal",
         )
 

@@ -72,6 +72,7 @@ class AlgorithmSpec:
         rewards_controller: The supernet steps in a row in which a reward teaches the controller; None: no controller learns.
         policy_learning_rate: Step size of the controller, read from the knobs; None: no controller learns.
         mixing: Value of a sample of a continuous range whose spec does not say: one of those of `Continuous.mixing`.
+        is_search: Whether it looks for another configuration than the default.
         race: How the winner is chosen.
         schedule: How trials are cut short; None where the race is not one of brackets.
         check: Finds a knob that does not fit the rest of the spec.
@@ -94,6 +95,7 @@ class AlgorithmSpec:
     rewards_controller: Callable[[PlanRequest, StagePlan], int] | None = None
     policy_learning_rate: Callable[[Model | None], float] | None = None
     mixing: str = "OneHot"
+    is_search: bool = True
     race: Race = Race.HALVING
     schedule: Schedule | None = None
     check: Callable[[PlanRequest], SpecProblem | None] = _fits

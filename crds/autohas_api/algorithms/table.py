@@ -8,6 +8,7 @@ from typing import Final
 from autohas_api.algorithms.algorithm_spec import AlgorithmSpec
 from autohas_api.algorithms.auto_has import LANES, ONE_STEP, PAIRED
 from autohas_api.algorithms.bohb import BOHB_ROW
+from autohas_api.algorithms.default_only import DEFAULT_ONLY
 from autohas_api.algorithms.hyperband import HYPERBAND
 from autohas_api.algorithms.one_factor import ONE_FACTOR
 from autohas_api.algorithms.random_search import RANDOM_SEARCH
@@ -30,6 +31,7 @@ ALGORITHM_ROWS: Final[list[AlgorithmSpec]] = [
     TPE_ROW,
     BOHB_ROW,
     EVOLUTION_ROW,
+    DEFAULT_ONLY,
 ]
 """The first row is the default of the spec; of several rows with one name, the first is the default strategy."""
 

@@ -102,8 +102,8 @@ def _is_named(name: str, rows: Sequence[AlgorithmSpec]) -> Expression:
 
 
 def name_algorithms(rows: Sequence[AlgorithmSpec]) -> str:
-    """The algorithms of `rows` for a sentence: AutoHAS (strategy OneStep or Paired) or RandomSearch."""
-    parts = []
+    """The algorithms of `rows` that search, for a sentence: AutoHAS (strategy OneStep or Paired) or RandomSearch."""
+    rows, parts = [row for row in rows if row.is_search], []
     for name in list_names(rows):
         strategies = [row.strategy for row in rows if row.name == name and row.strategy is not None]
         is_whole = len(strategies) == sum(row.name == name for row in ALGORITHM_ROWS)

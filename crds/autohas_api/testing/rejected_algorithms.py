@@ -9,6 +9,7 @@ from autohas_api.testing.builders import Rejection, a_search, with_change
 __all__ = ["ALGORITHM_REJECTED_BY_RULE", "ALGORITHM_REJECTED_BY_SCHEMA", "ALGORITHM_UNACCEPTABLE"]
 
 _CONTROL: Final = with_change(with_change(a_search(), "spec.algorithm", {"name": "RandomSharing"}), "spec.searchSpace.hyperparameters[1]")
+_DEFAULT_ONLY: Final = {"name": "DefaultOnly"}
 _LANES: Final = with_change(a_search(), "spec.algorithm", {"name": "AutoHAS", "autoHAS": {"strategy": "Lanes"}})
 
 
@@ -216,6 +217,28 @@ ALGORITHM_UNACCEPTABLE: Final = (
         value=with_change(_CONTROL, "spec.objective", {"goal": "0.9"})["spec"],
         field="spec.objective.goal",
         words="RandomSharing compares none",
+    ),
+    Rejection(
+        path="spec",
+        value=with_change(with_change(a_search(), "spec.algorithm", _DEFAULT_ONLY), "spec.objective", {"goal": "0.9"})["spec"],
+        field="spec.objective.goal",
+        words="DefaultOnly compares none before its final training: remove goal",
+    ),
+    Rejection(
+        path="spec",
+        value=with_change(
+            with_change(a_search(), "spec.algorithm", _DEFAULT_ONLY),
+            "spec.searchSpace.initialPoints",
+            [{"values": {"learning_rate": "1"}}],
+        )["spec"],
+        field="spec.searchSpace.initialPoints",
+        words="DefaultOnly trains nothing but the default, so initialPoints would have no effect",
+    ),
+    Rejection(
+        path="spec",
+        value=with_change(with_change(a_search(), "spec.algorithm", _DEFAULT_ONLY), "spec.training.seeds", 5)["spec"],
+        field="spec.budget.trainings",
+        words="must be at least 5 for this space and algorithm: 4 does not pay for the 5 trainings of training.seeds",
     ),
     Rejection(
         path="spec",

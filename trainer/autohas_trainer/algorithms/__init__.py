@@ -15,6 +15,7 @@ from autohas_trainer.algorithms.autohas_lanes import AutoHASLanes
 from autohas_trainer.algorithms.autohas_one_step import AutoHASOneStep
 from autohas_trainer.algorithms.autohas_paired import AutoHASPaired
 from autohas_trainer.algorithms.bohb import build_bohb
+from autohas_trainer.algorithms.default_only import DefaultOnly
 from autohas_trainer.algorithms.lanes import lane_candidates
 from autohas_trainer.algorithms.multi_trial import MultiTrial
 from autohas_trainer.algorithms.one_factor import OneFactor
@@ -38,6 +39,7 @@ BUILDERS: Final[dict[tuple[str, str | None], Callable[[Spec, Space], Algorithm]]
     ("TPE", None): build_tpe,
     ("BOHB", None): build_bohb,
     ("RegularizedEvolution", None): build_evolution,
+    ("DefaultOnly", None): DefaultOnly.from_spec,
 }
 """Name and strategy of a row of the table to what builds the algorithm at its start."""
 

@@ -106,6 +106,8 @@ def report_unspent(state: SearchState, reason: StopReason | None) -> None:
         return
     if reason is not None and reason in _WHY:
         why = _WHY[reason]
+    elif not state.search_task.spec.algorithm.row.is_search:
+        why = f"{state.search_task.spec.algorithm.name} trains the default once; a longer training is longer by training.steps or epochs"
     elif not state.search_task.spec.algorithm.has_race:
         why = "no race follows the supernet that could spend them"
     elif not further_lanes(state, 1):
