@@ -1,51 +1,20 @@
-"""The statistics of the tables: paired differences, bootstrap intervals, the work to a median, the best of k random draws. Pure."""
+"""The statistics of the tables that the product does not have: bootstrap intervals, the work to a median, the best of k draws. Pure."""
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-__all__ = ["Curve", "Paired", "Reach", "best_of", "bootstrap", "deviation", "pair", "value_at"]
+__all__ = ["Curve", "Reach", "best_of", "bootstrap", "value_at"]
 
 Curve = Sequence[tuple[float, float]]
 """(work, value of what would be returned after it), in rising order of work; a higher value is better."""
 
 _RESAMPLES: Final = 2000
 _SEED: Final = 0
-
-
-def deviation(values: Sequence[float]) -> float:
-    """Sample standard deviation; 0 for one value."""
-    return statistics.stdev(values) if len(values) > 1 else 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Paired:
-    """Differences of two methods, seed by seed: mean, t statistic (None where nothing varies), and how often each was better."""
-
-    mean: float
-    t: float | None
-    wins: int
-    losses: int
-    ties: int
-
-
-def pair(one: Sequence[float], other: Sequence[float]) -> Paired:
-    """Compare two methods on the same seeds; a win is a seed on which the first has the higher value."""
-    differences = [a - b for a, b in zip(one, other, strict=True)]
-    error = deviation(differences) / math.sqrt(len(differences))
-    return Paired(
-        mean=statistics.fmean(differences),
-        t=statistics.fmean(differences) / error if error > 0 else None,
-        wins=sum(d > 0 for d in differences),
-        losses=sum(d < 0 for d in differences),
-        ties=sum(d == 0 for d in differences),
-    )
 
 
 def bootstrap(count: int, statistic: Callable[[Sequence[int]], float], coverage: float) -> tuple[float, float]:

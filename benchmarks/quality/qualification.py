@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from benchmarks.quality.figures import best_of, deviation
+from benchmarks.quality.figures import best_of
 from benchmarks.quality.runs import Run, Runner
 from benchmarks.quality.tasks import Task
 
 from autohas_api.algorithms.rungs import LAST_RUNG
 from autohas_api.space.decisions import Configuration, Space
+from autohas_trainer.comparison.statistics import deviation
 from autohas_trainer.seeding import stream
 from autohas_trainer.space.policy import Policy
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from benchmarks.provenance import provenance
-from benchmarks.quality.figures import Curve, Reach, bootstrap, deviation, pair
+from benchmarks.quality.figures import Curve, Reach, bootstrap
 from benchmarks.quality.qualification import NUM_RANDOM, Qualification
 from benchmarks.quality.tasks import Task
+
+from autohas_trainer.comparison.statistics import deviation, pair
 
 __all__ = ["Row", "heading", "qualification_table", "speed_table", "table"]
 

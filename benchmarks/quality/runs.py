@@ -30,7 +30,7 @@ AS_LONG: Final = "default, trained as long"
 METHODS: Final = (*STRATEGIES, *PEERS, AS_LONG)
 """All methods, in the order of the tables."""
 _DECIDE_NOTHING: Final = (
-    *("generate", "testing", "reporting", "cli", "conformance.py"),
+    *("generate", "testing", "reporting", "cli", "comparison", "conformance.py"),
     *("__main__.py", "boosting.py", "figures.py", "planning.py", "qualification.py", "report.py", "training_table.py"),
 )
 """Parts of the contract, the trainer and this benchmark that no method's choice depends on."""

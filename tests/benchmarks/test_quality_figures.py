@@ -5,23 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from benchmarks.quality.figures import Reach, best_of, bootstrap, deviation, pair, value_at
-
-
-def test_a_pair_of_methods_is_compared_seed_by_seed() -> None:
-    """Differences 1, 1, 4, -2, 1 and 0: mean 5/6, sample deviation 1.9408, t = 5/6 / (1.9408 / sqrt 6)."""
-    figures = pair([3, 2, 5, 1, 2, 7], [2, 1, 1, 3, 1, 7])
-
-    assert figures.mean == pytest.approx(5 / 6)
-    assert figures.t == pytest.approx(5 / 6 / (math.sqrt((23 - 25 / 6) / 5) / math.sqrt(6)))
-    assert (figures.wins, figures.ties, figures.losses) == (4, 1, 1)
-
-
-def test_there_is_no_t_where_nothing_varies() -> None:
-    """One seed, or equal differences, have no standard error."""
-    assert pair([1.0], [0.5]).t is None
-    assert pair([1.0, 2.0], [0.5, 1.5]).t is None
-    assert deviation([4.0]) == 0
+from benchmarks.quality.figures import Reach, best_of, bootstrap, value_at
 
 
 def test_the_bootstrap_finds_the_quantiles_of_a_coin() -> None:

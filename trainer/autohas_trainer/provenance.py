@@ -20,8 +20,10 @@ import numpy.typing as npt
 
 from autohas_api.base.digest import sha256
 
-__all__ = ["DataIdentity", "Environment", "code_digests", "digest_array", "digest_bytes", "digest_file"]
+__all__ = ["DIVISION", "DataIdentity", "Environment", "code_digests", "digest_array", "digest_bytes", "digest_file"]
 
+DIVISION: Final = "the division into splits"
+"""Name of the part of a `DataIdentity` that the seed decides."""
 _CPU_INFO: Final = Path("/proc/cpuinfo")
 _DIGESTED_ROWS: Final = 4096
 
@@ -56,6 +58,10 @@ class DataIdentity:
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""
         return {"facts": dict(self.facts), "digests": dict(self.digests)}
+
+    def without_division(self) -> DataIdentity:
+        """The examples alone: searches with different seeds divide the same ones into different splits."""
+        return DataIdentity(facts=self.facts, digests={name: digest for name, digest in self.digests.items() if name != DIVISION})
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> DataIdentity:

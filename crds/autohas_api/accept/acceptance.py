@@ -124,7 +124,8 @@ def _rungs(spec: Spec) -> Iterator[FieldError]:
     if rungs is None:
         return
     if schedule in (None, Schedule.FULL):
-        reason = "compares candidates at rungs of its own" if schedule is None else "trains every trial to the end"
+        own = "compares candidates at rungs of its own" if spec.algorithm.row.is_search else "compares nothing"
+        reason = own if schedule is None else "trains every trial to the end"
         message = f"has no effect: {spec.algorithm.name} {reason}; remove rungs, or take algorithm {_name_cutters()}"
         yield FieldError(path="spec.budget.rungs", message=message)
     elif spec.training.steps < rungs.num_parts:

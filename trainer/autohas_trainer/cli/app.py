@@ -23,7 +23,8 @@ from autohas_api.base.yaml_file import Document
 from autohas_api.space.decisions import Space, reads_decisions_from_code
 from autohas_api.spec.search import Search
 from autohas_trainer import errors
-from autohas_trainer.cli.command_form import Answer, OutputFormat, OutputOption, PlainUsage, examples, print_loading, run_command
+from autohas_trainer.cli import compare_command
+from autohas_trainer.cli.command_form import Answer, OutputFormat, OutputOption, PlainUsage, examples, print_loading, program, run_command
 from autohas_trainer.cli.environment import available_threads, let_threads_sleep
 from autohas_trainer.cli.exits import UsageError
 from autohas_trainer.cli.judging import read_for_folder
@@ -45,6 +46,7 @@ app = typer.Typer(
     "autohas validate search.yaml                   check a search offline, as kubectl apply would\n"
     "autohas report autohas-out/quickstart          write the report again\n"
     "autohas retrain autohas-out/quickstart/config.yaml --seeds 5\n"
+    "autohas compare search.yaml --seeds 5          a search next to others at equal work\n"
     "autohas export autohas-out/quickstart --onnx   write the model as ONNX\n"
     "autohas dashboard autohas-out/*                show the histories in optuna-dashboard\n"
     "autohas watch -n ml                            follow the searches of a cluster\n"
@@ -196,6 +198,9 @@ def retrain(
     raise typer.Exit(run_command(lambda _: _retrain(config, seeds, out or config.parent / "retrain", resume=resume, stop=stop), None))
 
 
+app.command(cls=PlainUsage, epilog=examples(*compare_command.EXAMPLES))(compare_command.compare)
+
+
 @app.command(
     cls=PlainUsage,
     epilog=examples(
@@ -335,7 +340,7 @@ def _retrain(config: Path, seeds: int, folder: Path, *, resume: bool, stop: Stop
     from autohas_trainer.cli import retraining  # noqa: PLC0415 - loads torch, after the signals are taken over
 
     task = retraining.Retraining(config=config, seeds=seeds, folder=folder, threads=available_threads(None), resume=resume)
-    command = shlex.join([_program(), "retrain", str(config), "--seeds", str(seeds), "--out", str(folder)])
+    command = shlex.join([program(), "retrain", str(config), "--seeds", str(seeds), "--out", str(folder)])
     try:
         retraining.retrain(task, stop, console)
     except errors.Interrupted as error:
@@ -386,12 +391,7 @@ def _print_line(console: Console, text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _program() -> str:
-    """Return the program as the user typed it, so that a printed command can be pasted."""
-    return sys.argv[0] if Path(sys.argv[0]).name == "autohas" else "autohas"
-
-
 def _command(source: str, settings: Sequence[str], folder: Path) -> str:
     """Return the command line that runs the same search into the same folder."""
     options = [part for setting in settings for part in ("--set", setting)]
-    return shlex.join([_program(), "run", source, *options, "--out", str(folder)])
+    return shlex.join([program(), "run", source, *options, "--out", str(folder)])

@@ -20,7 +20,7 @@ from autohas_api.base.spec_errors import SpecError
 from autohas_api.base.yaml_file import Document, read_search
 from autohas_trainer.cli.exits import exit_of
 
-__all__ = ["Answer", "OutputFormat", "OutputOption", "PlainUsage", "examples", "print_loading", "run_command"]
+__all__ = ["Answer", "OutputFormat", "OutputOption", "PlainUsage", "examples", "print_loading", "program", "run_command"]
 
 
 class OutputFormat(StrEnum):
@@ -100,6 +100,11 @@ def _run(act: Callable[[Document], None], file: Path | None, answer: Answer) -> 
         stderr.print(f"autohas: {exit_of(error).sentence}", markup=False, highlight=False)
         return 130
     return int(ExitCode.RESULT)
+
+
+def program() -> str:
+    """Return the program as the user typed it, so that a printed command can be pasted."""
+    return sys.argv[0] if Path(sys.argv[0]).name == "autohas" else "autohas"
 
 
 def print_loading(console: Console) -> None:

@@ -24,7 +24,7 @@ from autohas_trainer.data.preprocessing import preprocessing_record, word_blocks
 from autohas_trainer.data.raw import Array, Floats, Ints, Place, RawData
 from autohas_trainer.data.split_indices import SplitIndices
 from autohas_trainer.errors import ConfigurationError, DataError, TrainerError
-from autohas_trainer.provenance import DataIdentity, digest_array
+from autohas_trainer.provenance import DIVISION, DataIdentity, digest_array
 from autohas_trainer.seeding import stream
 
 __all__ = ["LARGEST_CHUNK", "Splits", "TestSplit", "count_chunks"]
@@ -262,7 +262,7 @@ def _identity(raw_data: RawData, indices: SplitIndices) -> DataIdentity:
         "train groups": raw_data.sources_N,
         "test inputs": raw_data.test_inputs,
         "test targets": raw_data.test_targets_N,
-        "the division into splits": np.concatenate((indices.train, [-1], indices.reward, [-1], indices.selection)),
+        DIVISION: np.concatenate((indices.train, [-1], indices.reward, [-1], indices.selection)),
     }
     digests = {
         name: digest_array(part, raw_data.as_numbers if name.endswith("inputs") else None)

@@ -1,0 +1,94 @@
+"""What each method of a comparison changes of the user's search, and which methods a search does not allow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from autohas_api.accept.acceptance import accept
+from autohas_api.spec.search import Search
+from autohas_api.testing.rejections import a_search, with_change
+from autohas_trainer.comparison.methods import AS_LONG, METHODS, OWN, choose_methods, search_of
+from autohas_trainer.engine.search import search_digest
+
+BY_NAME = {method.name: method for method in METHODS}
+
+
+def _search(**fields: Any) -> Search:
+    document = a_search()
+    for field, value in fields.items():
+        document = with_change(document, "spec." + field.replace("__", "."), value)
+    return accept(document)[0]
+
+
+def test_the_user_s_search_runs_as_it_stands_with_another_seed() -> None:
+    """The digest of the run is that of the file with the seed set, so that its first run is what `autohas run` gives."""
+    search = _search(algorithm={"name": "AutoHAS", "seed": 7})
+
+    assert search_digest(search_of(BY_NAME[OWN], search, 7)) == search_digest(search)
+    assert search_digest(search_of(BY_NAME[OWN], search, 8)) == search_digest(_search(algorithm={"name": "AutoHAS", "seed": 8}))
+
+
+def test_repeats_of_the_winner_and_their_price_are_left_out() -> None:
+    """Three trainings of the winner of 8 trainings leave 6 to search with; the winner is then trained once."""
+    search = _search(training={"steps": 27, "seeds": 3}, budget={"trainings": "8"})
+    run = search_of(BY_NAME[OWN], search, 0).spec
+
+    assert (run.training.seeds, run.budget.trainings) == (1, "6")
+
+
+@pytest.mark.parametrize(
+    ("training", "expected"),
+    [({"steps": 27}, {"steps": 149, "seeds": 1}), ({"epochs": "0.3"}, {"epochs": "1.65", "seeds": 1})],
+    ids=["steps", "epochs"],
+)
+def test_the_default_as_long_takes_the_whole_budget_in_one_training(training: dict[str, Any], expected: dict[str, Any]) -> None:
+    """5.5 times 27 steps are 148.5, rounded to 148 or 149 by halves to even; 5.5 times 0.3 epochs are exactly 1.65."""
+    search = _search(training=training, budget={"trainings": "5.5"}, objective={"goal": "0.9"})
+    run = search_of(BY_NAME[AS_LONG], search, 0).spec
+
+    assert run.algorithm.name == "DefaultOnly"
+    assert run.training.to_json() == expected | ({"steps": round(148.5)} if "steps" in expected else {})
+    assert run.budget.trainings == "1"
+    assert run.objective.goal is None
+
+
+def test_settings_of_a_controller_do_not_stop_the_other_methods() -> None:
+    """Mixing and early stopping belong to the user's algorithm: the others run without them, and accept the rest of the file."""
+    rate = {"name": "learning_rate", "continuous": {"min": "0.03", "max": "3", "scale": "Log", "numBases": 3, "mixing": "TopK"}}
+    search = _search(
+        algorithm={"name": "AutoHAS", "autoHAS": {"strategy": "OneStep"}},
+        searchSpace__hyperparameters=[rate],
+        budget={"trainings": "6", "earlyStopping": {"normalizedEntropyBelow": "0.1"}},
+        searchSpace__initialPoints=[{"values": {"learning_rate": "0.3"}}],
+    )
+    chosen, left_out = choose_methods(search)
+
+    assert [method.name for method in chosen] == [method.name for method in METHODS]
+    assert left_out == []
+    for method in chosen:
+        accept(search_of(method, search, 3).to_json())
+
+
+def test_a_method_that_is_the_search_itself_is_left_out() -> None:
+    """A random search with halving is not compared with itself."""
+    chosen, left_out = choose_methods(_search(algorithm={"name": "SuccessiveHalving"}))
+
+    assert [method.name for method in chosen] == [OWN, AS_LONG]
+    assert [(left.title, left.reason) for left in left_out] == [("random search with halving", "it is your search itself")]
+
+
+def test_a_budget_below_a_method_s_minimum_leaves_it_out_with_the_reason() -> None:
+    """With three initial points random trials need more than RandomSharing, which scores them, so that 2.1 trainings are too few."""
+    rate = a_search()["spec"]["searchSpace"]["hyperparameters"][0]
+    search = _search(
+        algorithm={"name": "RandomSharing", "randomSharing": {"numSamples": 6}},
+        searchSpace__hyperparameters=[rate],
+        searchSpace__initialPoints=[{"values": {"learning_rate": value}} for value in ("0.03", "0.3", "3")],
+        budget={"trainings": "2.1"},
+    )
+    chosen, left_out = choose_methods(search)
+
+    assert [method.name for method in chosen] == [OWN, AS_LONG]
+    assert left_out[0].reason.startswith("spec.budget.trainings: must be at least 2.22 for this space and algorithm: 2.1 does not")

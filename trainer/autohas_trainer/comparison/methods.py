@@ -1,0 +1,117 @@
+"""The methods that a comparison runs: each is a change of the user's search. A new one is a row of `METHODS`. Pure.
+
+All methods get the same budget in trainings of the same default, on the same data with the same seeds. Repeats of the winner
+(`training.seeds`) choose nothing, so that a comparison, which has seeds of its own, leaves them and their part of the budget out.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+from typing import Any, Final
+
+from autohas_api.accept.acceptance import accept
+from autohas_api.base.spec_errors import SpecError
+from autohas_api.spec.budget import MAX_STEPS
+from autohas_api.spec.search import Search, read
+from autohas_trainer.engine.search import search_digest
+
+__all__ = ["AS_LONG", "METHODS", "OWN", "LeftOut", "Method", "choose_methods", "label_search", "search_of"]
+
+OWN: Final = "search"
+"""Name of the user's own search among the methods."""
+AS_LONG: Final = "default-as-long"
+
+_Spec = dict[str, Any]
+
+
+def _keep(spec: _Spec) -> None:
+    """The search as it stands."""
+
+
+def _take(spec: _Spec, *, algorithm: dict[str, Any]) -> None:
+    """Another algorithm; the settings of a controller, which it does not have, go."""
+    spec["algorithm"] = {**copy.deepcopy(algorithm), "seed": spec["algorithm"]["seed"]}
+    spec["budget"].pop("earlyStopping", None)
+    for hyperparameter in spec["searchSpace"].get("hyperparameters", ()):
+        for field in ("mixing", "topK", "derive"):
+            hyperparameter.get("continuous", {}).pop(field, None)
+
+
+def _train_as_long(spec: _Spec) -> None:
+    """The default in one training that takes the whole budget; its schedule is laid out for that length."""
+    _take(spec, algorithm={"name": "DefaultOnly"})
+    spec["searchSpace"].pop("initialPoints", None)
+    spec["objective"].pop("goal", None)
+    spec["budget"].pop("rungs", None)
+    trainings, training = Decimal(spec["budget"]["trainings"]), spec["training"]
+    if "epochs" in training:
+        training["epochs"] = f"{(Decimal(training['epochs']) * trainings).normalize():f}"
+    else:
+        training["steps"] = min(MAX_STEPS, round(training["steps"] * trainings))
+    spec["budget"]["trainings"] = "1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """One way to spend the budget: name of its folder, name for people, and what it changes of the spec's JSON."""
+
+    name: str
+    title: str
+    change: Callable[[_Spec], None]
+
+
+METHODS: Final = (
+    Method(name=OWN, title="your search", change=_keep),
+    Method(name="random-halving", title="random search with halving", change=partial(_take, algorithm={"name": "SuccessiveHalving"})),
+    Method(name=AS_LONG, title="the default trained as long", change=_train_as_long),
+)
+"""In the order of the tables; the first is the reference."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """A method that cannot run with this budget or space, and why."""
+
+    title: str
+    reason: str
+
+
+def search_of(method: Method, search: Search, seed: int) -> Search:
+    """The search that a method runs; `seed` is its `algorithm.seed`. Only its schema is checked."""
+    document = copy.deepcopy(search.to_json())
+    spec = document["spec"]
+    spec["algorithm"]["seed"] = seed
+    if repeats := search.spec.training.seeds - 1:
+        spec["training"]["seeds"] = 1
+        spec["budget"]["trainings"] = f"{Decimal(search.spec.budget.trainings) - repeats:f}"
+    method.change(spec)
+    return read(document)
+
+
+def choose_methods(search: Search) -> tuple[list[Method], list[LeftOut]]:
+    """The methods that this search allows, and the others; the search itself must be acceptable."""
+    own, chosen, left_out = METHODS[0], [METHODS[0]], []
+    seed = search.spec.algorithm.seed
+    digest = search_digest(search_of(own, search, seed))
+    for method in METHODS[1:]:
+        try:
+            changed = search_of(method, search, seed)
+            if search_digest(changed) == digest:
+                left_out.append(LeftOut(title=method.title, reason="it is your search itself"))
+                continue
+            accept(changed.to_json())
+        except SpecError as error:
+            left_out.append(LeftOut(title=method.title, reason=str(error.field_errors[0])))
+        else:
+            chosen.append(method)
+    return chosen, left_out
+
+
+def label_search(search: Search) -> str:
+    """The algorithm of a search for people: AutoHAS OneFactor."""
+    row = search.spec.algorithm.row
+    return row.name if row.strategy is None else f"{row.name} {row.strategy}"
