@@ -43,6 +43,8 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
 }
 """`spec.algorithm` of each strategy."""
 SEARCHES_UPDATE_RULE_ONLY = ("OneStep", "Paired", "Published", "Argmax", "RandomSharing")
+TRAININGS = {"BOHB": "13"}
+"""`spec.budget.trainings` where the search of the others ends before anything is learned: BOHB needs 18 trials at one rung."""
 MAX_KILLS_PER_SEARCH = 5
 
 
@@ -71,6 +73,8 @@ def document(strategy: str, steps: int, changes: Mapping[str, Any]) -> dict[str,
     search = with_change(search, "spec.searchSpace.hyperparameters", hyperparameters[: 1 if strategy in SEARCHES_UPDATE_RULE_ONLY else 2])
     search = with_change(search, "spec.checkpoint.periodSeconds", 1)
     search = with_change(search, "spec.training.steps", steps)
+    if strategy in TRAININGS:
+        search = with_change(search, "spec.budget.trainings", TRAININGS[strategy])
     for path, value in changes.items():
         search = with_change(search, path, value)
     return search

@@ -12,6 +12,6 @@ __all__ = ["SUCCESSIVE_HALVING"]
 SUCCESSIVE_HALVING: Final = build_row(
     Schedule.HALVING,
     name="SuccessiveHalving",
-    description="random trials, of which the best third continues from rung to rung.",
+    description="random trials, of which the best continue from rung to rung.",
     stage_texts={"Race": "the default, then random trials to the first rung of each bracket, of which the best continue to the next"},
 )
