@@ -118,6 +118,18 @@ DATA_ARGUMENTS: Final[dict[str, dict[str, Check]]] = {
         "bytesPerToken": _positive,
         "testFraction": _share,
     },
+    "image-parquet": {
+        "image": _name,
+        "target": _name,
+        "size": _image_size,
+        "grayscale": _one_of("true", "false"),
+        "background": _colour,
+        "fit": _one_of("stretch", "crop"),
+        "group": _name,
+        "order": _name,
+        "testFile": _file_next_to,
+        "testFraction": _share,
+    },
     "image-folder": {
         "size": _image_size,
         "grayscale": _one_of("true", "false"),
@@ -138,8 +150,8 @@ def find_wrong_keywords(arguments: Mapping[str, str], path: str, *, reserved: Se
 
 
 def _find_missing_size(data: Data) -> Iterator[FieldError]:
-    """Fields of image-folder that need to know the size of the inputs."""
-    if data.name != "image-folder" or "size" in data.arguments:
+    """Fields of folders and columns of images that need to know the size of the inputs."""
+    if data.name not in {"image-folder", "image-parquet"} or "size" in data.arguments:
         return
     if data.arguments.get("fit") == "crop":
         yield FieldError(path="spec.task.data.arguments.fit", message="crop has no effect without size: give size, or remove fit")
@@ -149,10 +161,10 @@ def _find_missing_size(data: Data) -> Iterator[FieldError]:
 
 
 def _find_wrong_roles(data: Data) -> Iterator[FieldError]:
-    """Columns of a csv that would be two things, and groups of rows that have an order."""
+    """Columns that would be two things, and groups of rows that have an order."""
     if "group" in data.arguments and "order" in data.arguments:
         yield FieldError(path="spec.task.data.arguments.group", message="must not be given together with order, which divides rows by time")
-    for role in ("group", "order"):
+    for role in ("group", "order", "image"):
         if role in data.arguments and data.arguments[role] == data.arguments.get("target"):
             yield FieldError(
                 path=f"spec.task.data.arguments.{role}", message=f'"{data.arguments[role]}" is the target: name another column'

@@ -21,6 +21,7 @@ INPUTS: Final = {
     "csv": InputKind.TABLES,
     "parquet": InputKind.TABLES,
     "image-folder": InputKind.IMAGES,
+    "image-parquet": InputKind.IMAGES,
     "text": InputKind.TOKENS,
     "tokens": InputKind.TOKENS,
 }
@@ -35,12 +36,13 @@ _NAME = field("name")
 class Data(Model):
     """Data set: a built-in reader, or custom code."""
 
-    name: Literal["digits", "idx", "csv", "parquet", "image-folder", "text", "tokens"] | None = Field(
+    name: Literal["digits", "idx", "csv", "parquet", "image-folder", "image-parquet", "text", "tokens"] | None = Field(
         default=None,
         description="Built-in reader. digits: the 8x8 handwritten digits of scikit-learn. idx: a folder of IDX files as "
         "of MNIST. csv: a table with a header and a target column, which is a class, or a number with metric "
         "rmse, mae or r2. parquet: the same from Parquet or Arrow files. image-folder: images in train/CLASS/ and "
-        "optionally test/CLASS/. text: a text, of which the next token is learned. tokens: the same from an array of "
+        "optionally test/CLASS/. image-parquet: a column of encoded images and one of classes from Parquet or Arrow "
+        "files. text: a text, of which the next token is learned. tokens: the same from an array of "
         "token numbers.",
     )
     entrypoint: Entrypoint | None = Field(
@@ -52,7 +54,7 @@ class Data(Model):
         default=None,
         description="Path of the data in the trainer's file system, or an address (s3://, gs://, hf://) that is read through a "
         "cache folder. idx: a folder. csv: a file, plain or gzipped, or a folder with train.csv and optionally "
-        "test.csv. parquet, text, tokens: a file, or a folder with train and optionally test. image-folder: the "
+        "test.csv. parquet, image-parquet, text, tokens: a file, or a folder with train and optionally test. image-folder: the "
         "folder that contains train, or the folders of the classes. `autohas run` expands a leading ~ to the home "
         "folder; a pod does not.",
     )
@@ -68,7 +70,9 @@ class Data(Model):
         "(white, black or #rrggbb, for transparent pixels), fit (stretch, or crop: keeps the aspect and cuts the "
         "centre), testFolder (default test) or testFraction (if "
         "there are no test images; default 0.2). parquet: as csv, without delimiter "
-        "and header. text: length (tokens of an example, required), tokenizer (Characters, Bytes or "
+        "and header. image-parquet: image (column, if there are several of bytes), target, group, order, testFile and "
+        "testFraction as csv, size, grayscale, background and fit as image-folder. text: length (tokens of an example, "
+        "required), tokenizer (Characters, Bytes or "
         "package.module:object), testFraction (default 0.1). tokens: length, vocabulary (number of different tokens, "
         "required), type (uint8, uint16 or uint32, for files without a header), bytesPerToken, testFraction. "
         "entrypoint: keywords of the custom reader.",
@@ -76,8 +80,8 @@ class Data(Model):
 
     loading: Literal["Resident", "Files"] | None = Field(
         default=None,
-        description="Where the images of image-folder are between steps. Resident: in memory, decoded once. Files: on disk, decoded for"
-        " each batch. If not set, Files for more than 8 GiB of float32 pixels and for randomResizedCrop.",
+        description="Where the images of image-folder or image-parquet are between steps. Resident: in memory, decoded once. Files: on"
+        " disk, decoded for each batch. If not set, Files for more than 8 GiB of float32 pixels and for randomResizedCrop.",
     )
     workers: int | None = Field(
         default=None,
@@ -85,19 +89,22 @@ class Data(Model):
         le=MAX_WORKERS,
         description="Number of processes that decode and augment images while the model trains, 0 if not set. Results do not depend on it.",
     )
-    augmentation: Augmentation | None = Field(default=None, description="Random changes of the training images of image-folder or idx.")
+    augmentation: Augmentation | None = Field(
+        default=None, description="Random changes of the training images of image-folder, image-parquet or idx."
+    )
     train_transform: Entrypoint | None = Field(
         default=None,
-        description="Custom change of each training image of image-folder or idx, after augmentation, as package.module:function. The "
-        "trainer calls it with example (a Pillow image), rng and values (the custom hyperparameters); it returns an image.",
+        description="Custom change of each training image of image-folder, image-parquet or idx, after augmentation, as "
+        "package.module:function. The trainer calls it with example (a Pillow image), rng and values (the custom hyperparameters); it "
+        "returns an image.",
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         exactly_one("name", "entrypoint"),
-        only_with("loading", "name", "image-folder", has_default=False),
-        only_with("workers", "name", "image-folder", "idx", has_default=False),
-        only_with("augmentation", "name", "image-folder", "idx", has_default=False),
-        only_with("trainTransform", "name", "image-folder", "idx", has_default=False),
+        only_with("loading", "name", "image-folder", "image-parquet", has_default=False),
+        only_with("workers", "name", "image-folder", "image-parquet", "idx", has_default=False),
+        only_with("augmentation", "name", "image-folder", "image-parquet", "idx", has_default=False),
+        only_with("trainTransform", "name", "image-folder", "image-parquet", "idx", has_default=False),
         rule(~_NAME.is_given | _NAME.equals("digits") | field("path").is_given, "path must be given unless name is digits", at=".path"),
         rule(
             ~_NAME.is_given | _NAME.differs("digits") | ~field("path").is_given,
@@ -105,8 +112,8 @@ class Data(Model):
             at=".path",
         ),
         rule(
-            ~_NAME.is_given | ~_NAME.is_in(TABLES) | literal("target").is_in(field("arguments")),
-            "arguments.target must name the column to learn when name is csv or parquet",
+            ~_NAME.is_given | ~_NAME.is_in((*TABLES, "image-parquet")) | literal("target").is_in(field("arguments")),
+            "arguments.target must name the column to learn when name is csv, parquet or image-parquet",
             at=".arguments",
         ),
         rule(

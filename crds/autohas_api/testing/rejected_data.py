@@ -40,11 +40,17 @@ DATA_REJECTED_BY_RULE: Final = (
             words=f"{name} must not be given unless name is {data}",
         )
         for name, value, data in (
-            ("loading", "Files", "image-folder"),
-            ("workers", 2, "image-folder or idx"),
-            ("augmentation", {}, "image-folder or idx"),
-            ("trainTransform", "a.b:c", "image-folder or idx"),
+            ("loading", "Files", "image-folder or image-parquet"),
+            ("workers", 2, "image-folder, image-parquet or idx"),
+            ("augmentation", {}, "image-folder, image-parquet or idx"),
+            ("trainTransform", "a.b:c", "image-folder, image-parquet or idx"),
         )
+    ),
+    Rejection(
+        path=_DATA,
+        value={"name": "image-parquet", "path": "/data"},
+        field=f"{_DATA}.arguments",
+        words="arguments.target must name the column to learn",
     ),
     Rejection(
         path=_DATA,
@@ -79,6 +85,18 @@ DATA_UNACCEPTABLE: Final = (
     Rejection(
         path=_DATA,
         value={**_FOLDER, "augmentation": {"randomResizedCrop": {}}},
+        field=f"{_DATA}.augmentation.randomResizedCrop",
+        words="needs arguments.size, the size of the crops",
+    ),
+    Rejection(
+        path=_DATA,
+        value={"name": "image-parquet", "path": "/data", "arguments": {"target": "y", "image": "y"}},
+        field=f"{_DATA}.arguments.image",
+        words='"y" is the target: name another column',
+    ),
+    Rejection(
+        path=_DATA,
+        value={"name": "image-parquet", "path": "/data", "arguments": {"target": "y"}, "augmentation": {"randomResizedCrop": {}}},
         field=f"{_DATA}.augmentation.randomResizedCrop",
         words="needs arguments.size, the size of the crops",
     ),

@@ -79,7 +79,12 @@ def test_the_seed_leaves_the_test_split_alone() -> None:
         ("digits", None, {"limit": "5"}, r"task\.data\.arguments\.limit is unknown"),
         ("digits", "/data", {}, r"task\.data\.path '/data' means nothing to digits"),
         ("idx", None, {}, r"task\.data\.path is missing"),
-        ("cifar", None, {}, r"task\.data\.name must be digits, idx, csv, parquet, text, tokens or image-folder, not 'cifar'"),
+        (
+            "cifar",
+            None,
+            {},
+            r"task\.data\.name must be digits, idx, csv, parquet, text, tokens, image-folder or image-parquet, not 'cifar'",
+        ),
     ],
 )
 def test_impossible_requests_name_the_field(name: str, path: str | None, arguments: dict[str, str], sentence: str) -> None:

@@ -325,8 +325,9 @@ def test_types_that_a_csv_has_not_become_cells(tmp_path: Path) -> None:
         (
             [{"bytes": b"1"}] * 40,
             (
-                r"t\.parquet: column odd is nested \(struct<bytes: binary>\), and a table has one number or word per cell; flatten it,"
-                r" name it in task\.data\.arguments\.ignore, or read the file with custom code \(task\.data\.entrypoint\)$"
+                r"t\.parquet: column odd is nested \(struct<bytes: binary>\), and a table has one number or word per cell; set"
+                r" task\.data\.name to image-parquet if it holds encoded images, name it in task\.data\.arguments\.ignore, or read the file"
+                r" with custom code \(task\.data\.entrypoint\)$"
             ),
         ),
         ([b"1"] * 40, r"t\.parquet: column odd is of bytes \(binary\)"),

@@ -242,7 +242,9 @@ def _opened(file: Path) -> Image.Image:
 
 
 @pytest.mark.parametrize(
-    "form", [lambda file: file, str, _opened, lambda file: np.asarray(_opened(file))], ids=["path", "text", "pillow", "array"]
+    "form",
+    [lambda file: file, str, lambda file: file.read_bytes(), _opened, lambda file: np.asarray(_opened(file))],
+    ids=["path", "text", "bytes", "pillow", "array"],
 )
 def test_every_form_of_an_image_reaches_the_test_score(form: Callable[[Path], Any], pictures: tuple[TrainedModel, Path, float]) -> None:
     """By their class folders' names."""
@@ -262,13 +264,32 @@ def test_every_form_of_an_image_reaches_the_test_score(form: Callable[[Path], An
         (np.zeros((5, 5, 3), dtype=np.uint8), r"an array of shape \(5, 5, 3\) is one image; give a list of images"),
         ([Image.new("I;16", (5, 5))], r"image 0 has more than 8 bits per channel \(mode I;16\)"),
         (["absent.png"], "absent.png is no file; correct the path"),
-        (3, "images must be a list of paths, Pillow images or arrays, not a int"),
+        (3, "images must be a list of paths, bytes, Pillow images or arrays, not a int"),
+        ([b"x"], r"image 0 is no sound image \(its bytes are none of PNG, JPEG, WEBP, BMP, GIF, TIFF\)"),
     ],
 )
 def test_a_wrong_image_is_refused(images: Any, sentence: str, pictures: tuple[TrainedModel, Path, float]) -> None:
     """Of another type, shape or depth, one where a list must be, a file that is missing."""
     with pytest.raises(DataError, match=sentence):
         pictures[0].predict(images)
+
+
+@pytest.mark.parametrize("name", ["images.parquet", "images.arrow"])
+def test_a_column_of_images_is_answered_as_its_files(name: str, pictures: tuple[TrainedModel, Path, float], tmp_path: Path) -> None:
+    """Row groups of three; the only column of bytes is that of the images, whatever the training data were."""
+    model, folder, _ = pictures
+    files = sorted(folder.rglob("*.png"))
+    table = pa.table({"id": range(len(files)), "picture": [{"bytes": file.read_bytes(), "path": None} for file in files]})
+    if name.endswith("parquet"):
+        pq.write_table(table, tmp_path / name, row_group_size=3)
+    else:
+        with pa.OSFile(str(tmp_path / name), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+            writer.write_table(table, max_chunksize=3)
+
+    assert model.predict(tmp_path / name) == model.predict(files)
+    pq.write_table(table.select(["id"]), tmp_path / "bare.parquet")
+    with pytest.raises(DataError, match=r"bare\.parquet has no column of encoded images; its columns are id"):
+        model.predict(tmp_path / "bare.parquet")
 
 
 def test_prediction_leaves_the_mode_of_the_model(pictures: tuple[TrainedModel, Path, float]) -> None:

@@ -56,10 +56,11 @@ def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
     """Read a task's data and split it.
 
     Args:
-        name: `digits`, `idx`, `csv`, `parquet`, `text`, `tokens`, `image-folder`, or an entrypoint `package.module:object`.
+        name: `digits`, `idx`, `csv`, `parquet`, `text`, `tokens`, `image-folder`, `image-parquet`, or an entrypoint
+            `package.module:object`.
         path: The folder or file; a leading ~ is this machine's home folder; s3://, gs:// and hf:// are read through a cache folder. None
             for `digits`.
-        arguments: The source's own; see `digits`, `idx`, `table`, `image_folder` and `custom_data`.
+        arguments: The source's own; see `digits`, `idx`, `table`, `image_folder`, `image_parquet` and `custom_data`.
         kind: What the targets are; only `csv`, `parquet` and an entrypoint can give numbers.
         reward: Share of the training data that rewards the policy, in (0, 1).
         selection: Share that chooses between candidates, in (0, 1).
@@ -73,15 +74,20 @@ def load(  # noqa: PLR0913 - one keyword per field of task.data and task.splits
         ConfigurationError: The search asks for data or splits that cannot be.
         DataError: A file is missing or damaged.
     """
-    if reading.transform is not None:
-        # Pillow is imported here, since only images need it
-        from autohas_trainer.data.images.own_transform import OwnTransform  # noqa: PLC0415
-
-        OwnTransform(reading.transform)  # its errors are said before anything is read
+    _check_transform(reading)
     raw = _read(name, None if path is None else expand_path(path), arguments, kind, reading)
     indices = split(raw, reward=reward, selection=selection, stratify=stratify, seed=seed)
     check(len(indices.train), len(indices.selection), len(indices.reward))
     return Splits(raw, indices, device)
+
+
+def _check_transform(reading: ImageReading) -> None:
+    """Import the search's own transform, whose errors are said before anything is read."""
+    if reading.transform is not None:
+        # Pillow is imported here, since only images need it
+        from autohas_trainer.data.images.own_transform import OwnTransform  # noqa: PLC0415
+
+        OwnTransform(reading.transform)
 
 
 def _read(name: str, path: str | None, arguments: Mapping[str, str], kind: TaskKind, reading: ImageReading) -> RawData:
@@ -120,8 +126,12 @@ def _read_raw(  # noqa: PLR0911 - one per source
             from autohas_trainer.data.images.image_folder import image_folder  # noqa: PLC0415
 
             return image_folder(_require_path(path, "image-folder reads a folder"), arguments, reading)
+        case "image-parquet":
+            from autohas_trainer.data.arrow.image_parquet import image_parquet  # noqa: PLC0415 - as above
+
+            return image_parquet(_require_path(path, "image-parquet reads a file or a folder"), arguments, reading)
         case _:
-            message = f"task.data.name must be digits, idx, csv, parquet, text, tokens or image-folder, not {name!r}"
+            message = f"task.data.name must be digits, idx, csv, parquet, text, tokens, image-folder or image-parquet, not {name!r}"
             raise ConfigurationError(message)
 
 

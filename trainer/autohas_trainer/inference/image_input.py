@@ -1,9 +1,9 @@
-"""Image files, Pillow images and arrays of bytes to inputs, by the reader of the training images."""
+"""Image files, their bytes, columns of them, Pillow images and arrays of bytes to inputs, by the reader of the training images."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +12,9 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from autohas_trainer.data.arrow.arrow_file import ARROW_SUFFIXES
 from autohas_trainer.data.images.image_file import Bytes, ImageOptions, ImageReader
+from autohas_trainer.data.images.stored import EncodedImage
 from autohas_trainer.errors import DataError
 
 __all__ = ["ImageEncoder"]
@@ -31,6 +33,7 @@ class ImageEncoder:
         self._divide_by = np.float32(data["divideBy"])
         background = "#{:02x}{:02x}{:02x}".format(*data["background"])
         size = self._size if data["resize"] is not None else None
+        self._column = data.get("column")
         self._options = ImageOptions(size=size, mode=str(data["mode"]), background=background, fit=str(data.get("fit", "stretch")))
 
     def __call__(self, examples: Any) -> Tensor:  # noqa: ANN401 - whatever the user has
@@ -44,8 +47,10 @@ class ImageEncoder:
         return torch.from_numpy(encoded)
 
     def _listed(self, examples: Any) -> Iterable[Any]:  # noqa: ANN401 - as above
-        """Return the images one by one; a single path or Pillow image is one of them."""
-        if isinstance(examples, str | os.PathLike | Image.Image):
+        """Return the images one by one; a single path, Pillow image or file's bytes is one of them, a Parquet or Arrow file is many."""
+        if isinstance(examples, str | os.PathLike) and Path(examples).suffix in ARROW_SUFFIXES:
+            return self._read_column(Path(examples))
+        if isinstance(examples, str | os.PathLike | bytes | Image.Image):
             return [examples]
         if isinstance(examples, Tensor):
             examples = examples.detach().cpu().numpy()
@@ -53,12 +58,24 @@ class ImageEncoder:
             message = f"an array of shape {examples.shape} is one image; give a list of images, [image]"
             raise DataError(message)
         if not isinstance(examples, Iterable):
-            message = f"images must be a list of paths, Pillow images or arrays, not a {type(examples).__name__}"
+            message = f"images must be a list of paths, bytes, Pillow images or arrays, not a {type(examples).__name__}"
             raise DataError(message)
         return examples
 
+    def _read_column(self, file: Path) -> Iterator[Path | EncodedImage]:
+        """Yield the images of a Parquet or Arrow file: of the column that training read, or of its only one."""
+        # pyarrow is not installed everywhere
+        from autohas_trainer.data.arrow.image_column import find_image_column, open_image_column  # noqa: PLC0415
+
+        column = open_image_column([file], find_image_column(file, self._column))
+        return (column[row].load() for row in range(len(column)))
+
     def _pixels(self, reader: ImageReader, example: Any, number: int) -> Bytes:  # noqa: ANN401 - as above
         """Return one image (H, W) or (H, W, 3) of bytes."""
+        if isinstance(example, bytes):
+            return reader.read(EncodedImage(example, f"image {number}"), self._size)
+        if isinstance(example, EncodedImage):
+            return reader.read(example, self._size)
         if isinstance(example, str | os.PathLike):
             if not Path(example).is_file():
                 message = f"{example} is no file; correct the path"

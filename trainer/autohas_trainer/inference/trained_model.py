@@ -132,8 +132,9 @@ class TrainedModel(nn.Module):
 
         Args:
             examples: A table: the path of a CSV, Parquet or Arrow file, a mapping from column to values, or anything with
-                `__dataframe__`. Images: paths, Pillow images or uint8 arrays (H, W) or (H, W, C), as a list or one array. Texts: a list of
-                strings, of which the last tokens are read. Own data: an array (N, ...).
+                `__dataframe__`. Images: paths, bytes of image files, Pillow images or uint8 arrays (H, W) or (H, W, C), as a list or one
+                array, or the path of a Parquet or Arrow file with a column of encoded images. Texts: a list of strings, of which the last
+                tokens are read. Own data: an array (N, ...).
 
         Raises:
             DataError: An example is not as in training; names column and row, or the image.

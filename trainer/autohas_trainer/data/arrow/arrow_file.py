@@ -21,10 +21,10 @@ from autohas_trainer.data.tables.cells import Numbers, Words, concatenate
 from autohas_trainer.data.tables.table_file import Table
 from autohas_trainer.errors import ConfigurationError, DataError
 
-__all__ = ["ARROW_SUFFIXES", "read_arrow_table"]
+__all__ = ["ARROW_SUFFIXES", "STREAM_SUFFIX", "import_arrow", "is_bytes", "open_stream", "read_arrow_table"]
 
-_STREAM: Final = ".arrow"
-ARROW_SUFFIXES: Final = (".parquet", _STREAM)
+STREAM_SUFFIX: Final = ".arrow"
+ARROW_SUFFIXES: Final = (".parquet", STREAM_SUFFIX)
 _PANDAS_INDEX: Final = re.compile(r"__index_level_\d+__")
 _MAX_DIGITS: Final = 18
 """Of a decimal integer: a 64-bit integer holds all of them."""
@@ -37,7 +37,7 @@ def read_arrow_table(files: Sequence[Path], *, ignored: Collection[str] = (), on
         ConfigurationError: pyarrow is not installed; names the extra.
         DataError: A file is missing or damaged, the files have different columns, there are no rows, or a column is nested; names it.
     """
-    arrow = _import()
+    arrow = import_arrow()
     parts = [_read(file, lambda name: name not in ignored and (only is None or name in only), arrow) for file in files]
     names = parts[0].names
     for file, part in zip(files, parts, strict=True):
@@ -79,12 +79,17 @@ def _join(files: Sequence[Path], name: str, parts: Sequence[Numbers | Words]) ->
         raise DataError(message) from error
 
 
-def _import() -> Any:  # noqa: ANN401 - a module of an extra
+def import_arrow() -> Any:  # noqa: ANN401 - a module of an extra
+    """Return pyarrow.
+
+    Raises:
+        ConfigurationError: It is not installed; names the extra.
+    """
     try:
         importlib.import_module("pyarrow.parquet")
         return importlib.import_module("pyarrow")
     except ModuleNotFoundError as error:
-        message = f"task.data.name parquet needs the package {error.name}, which is not installed: {install_hint('arrow')}"
+        message = f"Parquet data needs the package {error.name}, which is not installed: {install_hint('arrow')}"
         raise ConfigurationError(message) from error
 
 
@@ -116,13 +121,13 @@ def _read(file: Path, wants: Callable[[str], bool], arrow: Any) -> _Part:  # noq
         message = f"{file} is missing; put the file there or correct its path"
         raise DataError(message)
     try:
-        part = _read_stream(file, wants, arrow) if file.suffix == _STREAM else _read_parquet(file, wants, arrow)
+        part = _read_stream(file, wants, arrow) if file.suffix == STREAM_SUFFIX else _read_parquet(file, wants, arrow)
         part.rows.validate(
             full=True
         )  # neither reader does: text that is no UTF-8, and offsets beyond the data, which would end the process
     except (OSError, arrow.ArrowException) as error:
         text = " ".join(str(error).split())[:200]
-        message = f"{file} cannot be read as {'an Arrow' if file.suffix == _STREAM else 'a Parquet'} file ({text}); copy it again"
+        message = f"{file} cannot be read as {'an Arrow' if file.suffix == STREAM_SUFFIX else 'a Parquet'} file ({text}); copy it again"
         raise DataError(message) from error
     if len(set(part.names)) < len(part.names):
         twice = next(name for name in part.names if part.names.count(name) > 1)
@@ -139,13 +144,18 @@ def _read_parquet(file: Path, wants: Callable[[str], bool], arrow: Any) -> _Part
 
 
 def _read_stream(file: Path, wants: Callable[[str], bool], arrow: Any) -> _Part:  # noqa: ANN401 - pyarrow
-    source = arrow.memory_map(str(file))
-    try:  # datasets write streams, Feather is a file
-        rows = arrow.ipc.open_stream(source).read_all()
-    except arrow.ArrowInvalid:
-        rows = arrow.ipc.open_file(source).read_all()
+    rows = open_stream(file, arrow)
     names = rows.column_names
     return _Part(names, rows.select([position for position, name in enumerate(names) if wants(name)]), _index_columns(rows.schema))
+
+
+def open_stream(file: Path, arrow: Any) -> Any:  # noqa: ANN401 - pyarrow
+    """Map the table of an Arrow file into memory; pyarrow's errors are the caller's."""
+    source = arrow.memory_map(str(file))
+    try:  # datasets write streams, Feather is a file
+        return arrow.ipc.open_stream(source).read_all()
+    except arrow.ArrowInvalid:
+        return arrow.ipc.open_file(source).read_all()
 
 
 def _index_columns(schema: Any) -> frozenset[str]:  # noqa: ANN401 - pyarrow's schema
@@ -167,12 +177,12 @@ def _cells(file: Path, name: str, column: Any, arrow: Any) -> Numbers | Words:  
     if isinstance(column.type, arrow.BaseExtensionType):  # a name for a type of storage
         column = arrow.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
     kind = column.type.value_type if types.is_dictionary(column.type) else column.type
-    what = (
-        "nested" if types.is_nested(kind) else "of intervals" if types.is_interval(kind) else "of bytes" if _is_bytes(kind, types) else ""
-    )
+    what = "nested" if types.is_nested(kind) else "of intervals" if types.is_interval(kind) else "of bytes" if is_bytes(kind, types) else ""
     if what:
+        is_image = is_bytes(kind, types) or (types.is_struct(kind) and "bytes" in kind.names)
+        hint = "set task.data.name to image-parquet if it holds encoded images" if is_image else "flatten it"
         message = (
-            f"{file}: column {name} is {what} ({kind}), and a table has one number or word per cell; flatten it, name it in"
+            f"{file}: column {name} is {what} ({kind}), and a table has one number or word per cell; {hint}, name it in"
             " task.data.arguments.ignore, or read the file with custom code (task.data.entrypoint)"
         )
         raise DataError(message)
@@ -190,7 +200,8 @@ def _cells(file: Path, name: str, column: Any, arrow: Any) -> Numbers | Words:  
         raise DataError(message) from error
 
 
-def _is_bytes(kind: Any, types: Any) -> bool:  # noqa: ANN401 - pyarrow's type and its module
+def is_bytes(kind: Any, types: Any) -> bool:  # noqa: ANN401 - pyarrow's type and its module
+    """Whether cells of a type are bytes."""
     is_bytes = (types.is_binary, types.is_large_binary, types.is_fixed_size_binary, types.is_binary_view)
     return any(holds(kind) for holds in is_bytes)
 

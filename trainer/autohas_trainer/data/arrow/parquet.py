@@ -15,7 +15,7 @@ from autohas_trainer.data.raw import RawData
 from autohas_trainer.data.tables.table import TableOptions, table_of
 from autohas_trainer.errors import DataError
 
-__all__ = ["parquet"]
+__all__ = ["find_files", "parquet"]
 
 _ARGUMENTS: Final = ("target", "categorical", "numeric", "ignore", "missing", "group", "order", "testFile", "testFraction")
 _STATE: Final = "state.json"
@@ -37,14 +37,18 @@ def parquet(path: Path, arguments: Mapping[str, str], kind: TaskKind) -> RawData
         DataError: A file is missing or damaged, or a column is nested or doubtful; names file and row.
     """
     options = TableOptions.read(arguments, _ARGUMENTS, "parquet")
-    train_files, test_files = _files(path, options.test_file)
+    train_files, test_files = find_files(path, options.test_file)
     train = read_arrow_table(train_files, ignored=options.ignored)
     test = read_arrow_table(test_files, ignored=options.ignored) if test_files else None
     return table_of("parquet", train, test, options, kind)
 
 
-def _files(path: Path, test_file: str | None) -> tuple[list[Path], list[Path]]:
-    """Return the files of the training and of the test data."""
+def find_files(path: Path, test_file: str | None) -> tuple[list[Path], list[Path]]:
+    """Return the files of the training and of the test data.
+
+    Raises:
+        DataError: There is none, or a saved dataset is not whole.
+    """
     if path.is_file():
         return [path], [path.parent / PurePath(test_file)] if test_file is not None else []
     if not path.is_dir():

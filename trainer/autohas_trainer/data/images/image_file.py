@@ -1,4 +1,6 @@
-"""One image file to 8-bit pixels. What a conversion would lose is refused with the file; what is converted without loss is counted.
+"""One encoded image, a file or its bytes, to 8-bit pixels.
+
+What a conversion would lose is refused with the file; what is converted without loss is counted.
 
 Transparent parts are laid on a background; an image whose shape is in its transparency alone and vanishes on it is refused.
 """
@@ -14,11 +16,12 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from autohas_trainer.data.images.stored import EncodedImage
 from autohas_trainer.errors import DataError
 
-__all__ = ["SUFFIXES", "UNREAD_SUFFIXES", "Bytes", "ImageOptions", "ImageReader", "fit_image"]
+__all__ = ["SUFFIXES", "UNREAD_SUFFIXES", "Bytes", "ImageOptions", "ImageOrigin", "ImageReader", "fit_image"]
 
 _FORMATS: Final = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -37,6 +40,8 @@ _OPAQUE: Final = 255
 _PASSING: Final = (errno.EIO, errno.ESTALE)
 
 Bytes = npt.NDArray[np.uint8]
+ImageOrigin = Path | EncodedImage
+"""Where an image is decoded from; its text names it in errors."""
 Colour = tuple[int, int, int]
 
 
@@ -71,7 +76,7 @@ class ImageReader:
     options: ImageOptions
     counts: Counter[str] = field(default_factory=Counter)
 
-    def size_of(self, file: Path) -> tuple[int, int]:
+    def size_of(self, file: ImageOrigin) -> tuple[int, int]:
         """Return (height, width) of an image as it stands upright.
 
         Raises:
@@ -80,7 +85,7 @@ class ImageReader:
         image, _ = _open(file)
         return image.height, image.width
 
-    def read(self, file: Path, size: tuple[int, int]) -> Bytes:
+    def read(self, file: ImageOrigin, size: tuple[int, int]) -> Bytes:
         """Return one image (H, W) or (H, W, 3).
 
         Raises:
@@ -88,7 +93,7 @@ class ImageReader:
         """
         return np.asarray(self.fit(self.decode(file), file, size), dtype=np.uint8)
 
-    def decode(self, file: Path) -> Image.Image:
+    def decode(self, file: ImageOrigin) -> Image.Image:
         """Return one image in its own size, grey or in colour as the options say.
 
         Raises:
@@ -98,7 +103,7 @@ class ImageReader:
         self.counts.update(facts)
         return self._form(opened, file)
 
-    def convert(self, opened: Image.Image, file: Path | str, size: tuple[int, int]) -> Bytes:
+    def convert(self, opened: Image.Image, file: ImageOrigin | str, size: tuple[int, int]) -> Bytes:
         """Return an opened image as `read` does; `file` is its name in errors.
 
         Raises:
@@ -106,13 +111,13 @@ class ImageReader:
         """
         return np.asarray(self.fit(self._form(opened, file), file, size), dtype=np.uint8)
 
-    def _form(self, opened: Image.Image, file: Path | str) -> Image.Image:
+    def _form(self, opened: Image.Image, file: ImageOrigin | str) -> Image.Image:
         """Return an opened image in its own size, grey or in colour."""
         self.counts["images"] += 1
         _refuse_mode(opened, file)
         return self._flat(opened, file).convert(self.options.mode)
 
-    def fit(self, image: Image.Image, file: Path | str, size: tuple[int, int]) -> Image.Image:
+    def fit(self, image: Image.Image, file: ImageOrigin | str, size: tuple[int, int]) -> Image.Image:
         """Return an image of `size`, (height, width) px.
 
         Raises:
@@ -151,7 +156,7 @@ class ImageReader:
             notes.append(f"{counts['grey']:,} of {number:,} {what} are grey: their three channels are equal")
         return notes
 
-    def _flat(self, image: Image.Image, file: Path | str) -> Image.Image:
+    def _flat(self, image: Image.Image, file: ImageOrigin | str) -> Image.Image:
         """Return the image without transparency."""
         self.counts["CMYK"] += image.mode == "CMYK"
         self.counts["grey"] += image.mode in _GREY_MODES
@@ -182,10 +187,10 @@ def fit_image(image: Image.Image, size: tuple[int, int], fit: str) -> Image.Imag
     return ImageOps.fit(image, (size[1], size[0]), Image.Resampling.BILINEAR)
 
 
-def _open(file: Path) -> tuple[Image.Image, list[str]]:
+def _open(file: ImageOrigin) -> tuple[Image.Image, list[str]]:
     """Return the image, decoded and turned as its camera says, and what there is to count."""
     try:
-        with warnings.catch_warnings(), Image.open(file, formats=_FORMATS) as image:
+        with warnings.catch_warnings(), Image.open(file.open() if isinstance(file, EncodedImage) else file, formats=_FORMATS) as image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             _refuse_lossy(image, file)
             is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) not in (0, 1)
@@ -198,13 +203,18 @@ def _open(file: Path) -> tuple[Image.Image, list[str]]:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         if isinstance(error, OSError) and error.errno in _PASSING:
             raise  # a fault of the file system: the next start may find the file sound
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).replace(str(file), "the file")
-        message = f"{file} is no sound image ({reason}); replace or remove it"
+        message = f"{file} is no sound image ({_describe_defect(error, file)}); replace or remove it"
         raise DataError(message) from error
     return upright, facts
 
 
-def _refuse_lossy(image: Image.Image, file: Path) -> None:
+def _describe_defect(error: Exception, file: ImageOrigin) -> str:
+    if isinstance(error, UnidentifiedImageError) and isinstance(file, EncodedImage):
+        return f"its bytes are none of {', '.join(_FORMATS)}"  # Pillow names an object in memory
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error).replace(str(file), "the file")
+
+
+def _refuse_lossy(image: Image.Image, file: ImageOrigin) -> None:
     """Refuse what 8-bit pixels of one frame cannot hold.
 
     Raises:
@@ -221,7 +231,7 @@ def _refuse_lossy(image: Image.Image, file: Path) -> None:
     _refuse_mode(image, file)
 
 
-def _refuse_mode(image: Image.Image, file: Path | str) -> None:
+def _refuse_mode(image: Image.Image, file: ImageOrigin | str) -> None:
     """Refuse a colour mode that 8-bit grey or colour cannot hold.
 
     Raises:
@@ -235,10 +245,10 @@ def _refuse_mode(image: Image.Image, file: Path | str) -> None:
         raise DataError(message)
 
 
-def _bits(image: Image.Image, file: Path) -> int:
+def _bits(image: Image.Image, file: ImageOrigin) -> int:
     """Return the bits per channel as the file states them: Pillow opens 16-bit colour as 8 bits, without a word."""
     if image.format == "PNG":
-        with file.open("rb") as raw:
+        with file.open() if isinstance(file, EncodedImage) else file.open("rb") as raw:
             return raw.read(_PNG_DEPTH_BYTE + 1)[_PNG_DEPTH_BYTE]
     if image.format == "TIFF":
         tags: dict[int, object] = getattr(image, "tag_v2", {})

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,19 +13,20 @@ from PIL import Image
 from autohas_api.spec.augmentation import Augmentation
 from autohas_trainer.data.examples.protocol import Values
 from autohas_trainer.data.images.augmentation import ExampleKey, ImageAugmentation
-from autohas_trainer.data.images.image_file import Bytes, ImageOptions, ImageReader
+from autohas_trainer.data.images.image_file import Bytes, ImageOptions, ImageOrigin, ImageReader
 from autohas_trainer.data.images.own_transform import OwnTransform
+from autohas_trainer.data.images.stored import StoredImage
 
 __all__ = ["BatchReader", "Pictures", "Request"]
 
 
 class Request(NamedTuple):
-    """Some neighbours of a batch: files, or pixels (B, C, H, W), with the key of each; no keys: they are evaluated.
+    """Some neighbours of a batch: encoded images, or pixels (B, C, H, W), with the key of each; no keys: they are evaluated.
 
     `values` are what the search's own transform gets; None: it does not run. `rows` name pixels in errors.
     """
 
-    pictures: Sequence[str] | Bytes
+    pictures: Sequence[StoredImage] | Bytes
     keys: tuple[ExampleKey, ...]
     values: Values | None = None
     rows: tuple[int, ...] = ()
@@ -60,7 +60,7 @@ class BatchReader:
         """Return the images of a request.
 
         Raises:
-            DataError: A file cannot be read or decoded, or has another size and none is set; names it.
+            DataError: An image cannot be read or decoded, or has another size and none is set; names it.
             ConfigurationError: The search's own transform fails on an image; names it.
         """
         reader = ImageReader(options=self.options)
@@ -70,18 +70,17 @@ class BatchReader:
             images[index] = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)  # noqa: PLR2004 - grey has no channels
         return Pictures(images, reader.counts)
 
-    def _finish(self, picture: str | Bytes, reader: ImageReader, request: Request, index: int) -> Image.Image:
+    def _finish(self, picture: StoredImage | Bytes, reader: ImageReader, request: Request, index: int) -> Image.Image:
         """Return picture number `index` of a request as a network gets it, but for the numbers."""
-        if isinstance(picture, str):
-            file = Path(picture)
-            image = reader.decode(file)
-        else:
-            file = Path()
+        if isinstance(picture, np.ndarray):
+            origin: ImageOrigin | str = f"in row {request.rows[index]} of the training images"
             image = Image.fromarray(picture[0] if len(picture) == 1 else np.ascontiguousarray(picture.transpose(1, 2, 0)))
+        else:
+            loaded = origin = picture.load()
+            image = reader.decode(loaded)
         if request.keys:
             self.prepare()
         if not request.keys or self._transforms is None:
-            return reader.fit(image, file, self.size)
-        place = str(file) if isinstance(picture, str) else f"in row {request.rows[index]} of the training images"
-        fitted = image if self._transforms.crops else reader.fit(image, file, self.size)
-        return self._transforms.apply(fitted, request.keys[index], request.values, place)
+            return reader.fit(image, origin, self.size)
+        fitted = image if self._transforms.crops else reader.fit(image, origin, self.size)
+        return self._transforms.apply(fitted, request.keys[index], request.values, str(origin))

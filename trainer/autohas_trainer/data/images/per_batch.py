@@ -1,20 +1,18 @@
 """Images that are decoded or augmented per batch, by processes of their own if the search gives some.
 
-Two kinds of pictures: files, for folders larger than memory and of images of different sizes, and bytes in memory that are augmented. A
-batch is a function of its rows and its draw. The processes read the next batches meanwhile; their number, what they have read ahead and a
-resume change no bit.
+Two kinds of pictures: encoded ones (files, cells of a column), for data larger than memory and images of different sizes, and pixels in
+memory that are augmented. A batch is a function of its rows and its draw. The processes read the next batches meanwhile; their number,
+what they have read ahead and a resume change no bit.
 
 On CUDA a batch goes through pinned memory, so that the copy does not wait. (This machine has no GPU: that line is untried.)
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -29,8 +27,8 @@ from autohas_trainer.data.examples.transfer import put_on
 from autohas_trainer.data.images.image_file import Bytes
 from autohas_trainer.data.images.image_reader import BatchReader, Pictures, Request
 from autohas_trainer.data.images.reading import WHITE_LEVEL
+from autohas_trainer.data.images.stored import StoredImages
 from autohas_trainer.data.moments import byte_moments, count_levels
-from autohas_trainer.errors import DataError
 from autohas_trainer.provenance import digest_array
 
 __all__ = ["ImageSource"]
@@ -44,13 +42,13 @@ _KEPT: Final = 8
 _PART: Final = 16
 """Images per request: several processes read one batch."""
 
-_Pictures = list[str] | Bytes
-"""Files, or pixels (N, C, H, W)."""
+_Pictures = StoredImages | Bytes
+"""Encoded images, or pixels (N, C, H, W)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageSource:
-    """The images of a folder or of a file; `counts` become notes once some have been read."""
+    """The images of a data set; `counts` become notes once some have been read."""
 
     name: str
     pictures: _Pictures
@@ -83,21 +81,15 @@ class ImageSource:
         pictures = self.pictures
         if isinstance(pictures, np.ndarray):
             return replace(self, pictures=pictures[rows])
-        chosen = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
-        return replace(self, pictures=[pictures[row] for row in chosen])
+        return replace(self, pictures=pictures.choose(np.flatnonzero(rows) if rows.dtype == np.bool_ else rows))
 
     def digest(self) -> str:
-        """Return the SHA-256 of the pixels, or of name and size of each file: reading all files would take as long as an epoch.
+        """Return the SHA-256 of the pixels, or of what identifies the encoded images.
 
         Raises:
             DataError: A file has vanished.
         """
-        if isinstance(self.pictures, np.ndarray):
-            return digest_array(self.pictures)
-        digest = hashlib.sha256()
-        for file in self.pictures:
-            digest.update(f"{'/'.join(Path(file).parts[-3:])}\0{_size(file)}\0".encode(errors="surrogateescape"))
-        return f"sha256:{digest.hexdigest()}"
+        return digest_array(self.pictures) if isinstance(self.pictures, np.ndarray) else self.pictures.digest()
 
     def moments(self, train_rows: npt.NDArray[np.int64]) -> Moments:
         """Return mean and deviation by the first training rows, which lie in a shuffled order, as they are evaluated.
@@ -192,11 +184,3 @@ class _ImageBatches:
             keys = () if draw is None else tuple((draw.seed, draw.replica, draw.step, position) for position in positions)
             chosen = pictures[part] if isinstance(pictures, np.ndarray) else [pictures[row] for row in part]
             yield Request(chosen, keys, None if draw is None else draw.values, tuple(part))
-
-
-def _size(file: str) -> int:
-    try:
-        return Path(file).stat().st_size
-    except FileNotFoundError as error:
-        message = f"{file} has vanished since the folder was listed; put it back, or start a new search without it"
-        raise DataError(message) from error

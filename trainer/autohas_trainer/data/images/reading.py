@@ -37,7 +37,7 @@ class ImageReading:
         """Whether single images are changed, by the augmentation or by custom code."""
         return self.of_examples is not None or self.transform is not None
 
-    def reads_files(self, number: int, size: tuple[int, int], channels: int, folder: str) -> bool:
+    def reads_files(self, number: int, size: tuple[int, int], channels: int, name: str) -> bool:
         """Whether `number` images of `size` are decoded for each batch.
 
         A crop is taken from the original, so images that are cropped are files unless the search says otherwise.
@@ -48,7 +48,7 @@ class ImageReading:
         gib = number * size[0] * size[1] * channels * 4 / 2**30
         if self.loading == "Resident" and gib > _MAX_GIB:
             message = (
-                f"{folder}: {number} images of {size[0]}x{size[1]} px are {gib:.1f} GiB as float32, more than the {_MAX_GIB} that are held"
+                f"{name}: {number} images of {size[0]}x{size[1]} px are {gib:.1f} GiB as float32, more than the {_MAX_GIB} that are held"
                 " in memory; set task.data.loading to Files, or a smaller task.data.arguments.size"
             )
             raise DataError(message)

@@ -31,7 +31,7 @@ from autohas_trainer.data.tables.table_file import Table, hint_at_missing_header
 from autohas_trainer.data.tables.targets import read_targets
 from autohas_trainer.errors import ConfigurationError, DataError
 
-__all__ = ["check_missing", "table"]
+__all__ = ["TableOptions", "check_missing", "check_target", "table", "table_of"]
 
 _ARGUMENTS: Final = (
     "target",
@@ -85,7 +85,7 @@ def table_of(source: str, train: Table, test: Table | None, options: TableOption
     columns = read_columns(train, names, Declared(categorical=options.categorical, numeric=options.numeric))
     for one in (train, test):
         if one is not None:
-            _check_target(one, options.target)
+            check_target(one, options.target)
             check_missing(one, columns if options.missing == "error" else [], "fill it in, or set task.data.arguments.missing to impute")
     targets_N, classes = read_targets(train, options.target, kind)
     raw = RawData(
@@ -218,8 +218,12 @@ def _test_table(train: Table, test: Table, needed: Collection[str]) -> Table:
     return test
 
 
-def _check_target(one: Table, target: str) -> None:
-    """Refuse a missing target."""
+def check_target(one: Table, target: str) -> None:
+    """Refuse a missing target.
+
+    Raises:
+        DataError: Names the row.
+    """
     cells = one.columns[target]
     row = find_missing(cells, MISSING.__contains__)
     if row is not None:
