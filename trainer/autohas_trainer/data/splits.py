@@ -105,19 +105,10 @@ class Splits:
             DataError: The training inputs or targets are constant or not finite, the test split is empty, or a number lies so far from the
                 others that it is infinite in float32.
         """
-        if len(raw_data.test_targets_N) == 0:
-            message = f"{raw_data.name}: the test split is empty"
-            raise DataError(message)
         self.targets = raw_data.facts(indices.train)
         self.train_targets_N = self.targets.train_targets
-        mean, deviation = target_moments(raw_data, self.train_targets_N)
-        moments = input_moments(raw_data, indices.train)
-        targets_N = _resident_targets(raw_data.targets_N, mean, deviation, device)
-        test_targets_N = _resident_targets(raw_data.test_targets_N, mean, deviation, device)
-        self._examples = _open(raw_data, raw_data.inputs, targets_N, moments, device, raw_data.place)
-        self._test = TestSplit(_open(raw_data, raw_data.test_inputs, test_targets_N, moments, device, raw_data.test_place))
-        _check_targets(targets_N, raw_data.targets_N, raw_data.place)
-        _check_targets(test_targets_N, raw_data.test_targets_N, raw_data.test_place)
+        self._examples, test, self.preprocessing = _standardise(raw_data, indices.train, self.train_targets_N, device)
+        self._test = TestSplit(test)
         self._waited_s = 0.0
         self._rows_device = self._examples.rows_device
         self._indices = indices
@@ -137,7 +128,6 @@ class Splits:
                 *_describe_unlearned_classes(raw_data, self.train_targets_N),
             ),
         )
-        self.preprocessing = preprocessing_record(raw_data, moments, mean, deviation)
         self.word_blocks = word_blocks(raw_data.preprocessing)
         self.has_real_inputs = self._examples.dtype.is_floating_point
         self.input_shape = self._examples.shape
@@ -308,6 +298,27 @@ def _group_by_class(raw_data: RawData, rows: Ints) -> list[Ints]:
         return [rows]
     classes = raw_data.labels[rows]
     return [rows[classes == label] for label in np.unique(classes)]
+
+
+def _standardise(
+    raw: RawData, train: Ints, train_targets_N: Ints | Floats, device: torch.device
+) -> tuple[Examples, Examples, dict[str, Any]]:
+    """Return the training and the test file's examples, standardised by the training rows, and the record preprocessing.json.
+
+    Raises:
+        DataError: As `Splits`.
+    """
+    if len(raw.test_targets_N) == 0:
+        message = f"{raw.name}: the test split is empty"
+        raise DataError(message)
+    mean, deviation = target_moments(raw, train_targets_N)
+    moments = input_moments(raw, train)
+    targets_N, test_targets_N = (_resident_targets(targets_N, mean, deviation, device) for targets_N in (raw.targets_N, raw.test_targets_N))
+    examples = _open(raw, raw.inputs, targets_N, moments, device, raw.place)
+    test = _open(raw, raw.test_inputs, test_targets_N, moments, device, raw.test_place)
+    _check_targets(targets_N, raw.targets_N, raw.place)
+    _check_targets(test_targets_N, raw.test_targets_N, raw.test_place)
+    return examples, test, preprocessing_record(raw, moments, mean, deviation)
 
 
 def _open(  # noqa: PLR0913, PLR0917 - what the examples of a split consist of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any, Final
 
@@ -21,6 +21,45 @@ from autohas_trainer.reporting.sinks.result_files import RESULT_FILE, FinishedSe
 __all__ = ["write_hub_folder"]
 
 SEARCH_FILE: Final = "search.yaml"
+_CARD: Final = """---
+{metadata}
+---
+
+# {name}
+
+Found by AutoHAS {version} at the cost of {trainings:.4g} trainings: {parameters:,} parameters,
+{data}.
+
+| Configuration | Test {metric} |
+|---|---|
+{scores}
+{seeds}
+## Use
+
+```python
+import autohas
+
+model = autohas.load("path/of/this/folder")
+answers = model.predict(examples)
+```
+
+`pip install 'autohas[trainer]'` installs what this needs.
+
+## Configuration
+
+| Decision | Choice |
+|---|---|
+{decisions}
+
+## Repeat
+
+```
+autohas run {search_file}
+autohas retrain {config_file} --seeds 5
+```
+
+The first command repeats the search, the second trains this configuration with five seeds. Both read the data from the path in the file.
+"""
 _KINDS: Final = {"table": "tabular", "images": "image", "pixels": "image"}
 
 
@@ -70,52 +109,38 @@ def _config(model: TrainedModel, finished: FinishedSearch) -> dict[str, Any]:
 
 def _card(model: TrainedModel, finished: FinishedSearch) -> str:
     """Return the model card."""
-    name, metric, result = finished.search.metadata.name, finished.search.spec.objective.metric_name, finished.outcome.result
-    default = "" if result.default_test_score is None else f"| default configuration | {metric_text(metric, result.default_test_score)} |\n"
-    seeds = ""
-    if result.test_mean is not None and result.test_standard_deviation is not None:
-        mean, deviation = metric_text(metric, result.test_mean), metric_text(metric, result.test_standard_deviation)
-        seeds = f"\nOver {result.seeds} seeds: mean {mean}, standard deviation {deviation}.\n"
-    decisions = "\n".join(f"| {decision} | {value} |" for decision, value in finished.outcome.configuration.items())
-    return f"""---
-{yaml_file.dump(_metadata(model, finished)).strip()}
----
+    result = finished.outcome.result
+    return _CARD.format(
+        metadata=yaml_file.dump(_metadata(model, finished)).strip(),
+        name=finished.search.metadata.name,
+        version=finished.environment.autohas,
+        trainings=result.trainings,
+        parameters=result.parameters,
+        data=_data_text(finished),
+        metric=finished.search.spec.objective.metric_name,
+        scores="\n".join(_score_rows(finished)),
+        seeds=_seeds_text(finished),
+        decisions="\n".join(f"| {decision} | {value} |" for decision, value in finished.outcome.configuration.items()),
+        search_file=SEARCH_FILE,
+        config_file=CONFIG_FILE,
+    )
 
-# {name}
 
-Found by AutoHAS {finished.environment.autohas} at the cost of {result.trainings:.4g} trainings: {result.parameters:,} parameters,
-{_data_text(finished)}.
+def _score_rows(finished: FinishedSearch) -> Iterator[str]:
+    """Yield a row of the card's table for each configuration that was tested."""
+    metric, result = finished.search.spec.objective.metric_name, finished.outcome.result
+    yield f"| this model | {metric_text(metric, result.test_score)} |"
+    if result.default_test_score is not None:
+        yield f"| default configuration | {metric_text(metric, result.default_test_score)} |"
 
-| Configuration | Test {metric} |
-|---|---|
-| this model | {metric_text(metric, result.test_score)} |
-{default}{seeds}
-## Use
 
-```python
-import autohas
-
-model = autohas.load("path/of/this/folder")
-answers = model.predict(examples)
-```
-
-`pip install 'autohas[trainer]'` installs what this needs.
-
-## Configuration
-
-| Decision | Choice |
-|---|---|
-{decisions}
-
-## Repeat
-
-```
-autohas run {SEARCH_FILE}
-autohas retrain {CONFIG_FILE} --seeds 5
-```
-
-The first command repeats the search, the second trains this configuration with five seeds. Both read the data from the path in the file.
-"""
+def _seeds_text(finished: FinishedSearch) -> str:
+    """Return a paragraph about the test scores of several seeds; empty for one."""
+    metric, result = finished.search.spec.objective.metric_name, finished.outcome.result
+    if result.test_mean is None or result.test_standard_deviation is None:
+        return ""
+    mean, deviation = metric_text(metric, result.test_mean), metric_text(metric, result.test_standard_deviation)
+    return f"\nOver {result.seeds} seeds: mean {mean}, standard deviation {deviation}.\n"
 
 
 def _data_text(finished: FinishedSearch) -> str:

@@ -17,7 +17,7 @@ from autohas_trainer.data.arguments import refuse_unknown_arguments
 from autohas_trainer.data.files.paths import relative_to
 from autohas_trainer.data.raw import RawData
 from autohas_trainer.data.targets import NextTokens
-from autohas_trainer.data.tokens.windows import cut_windows
+from autohas_trainer.data.tokens.windows import Tokens, cut_windows
 from autohas_trainer.errors import ConfigurationError, DataError
 
 __all__ = ["TokenFile", "check_arguments", "find_files", "read_length", "text_data", "tokens"]
@@ -32,7 +32,7 @@ class TokenFile:
     """Tokens and where they were read."""
 
     path: Path
-    tokens: npt.NDArray[Any]
+    tokens: Tokens
 
 
 def tokens(path: Path, arguments: Mapping[str, str]) -> RawData:
@@ -76,17 +76,7 @@ def text_data(  # noqa: PLR0913 - what an array of tokens is
         DataError: There are fewer tokens than one window needs.
     """
     length = read_length(arguments)
-    train, test = files[0].tokens, files[-1].tokens
-    if len(files) == 1:
-        cut = len(train) - max(round(len(train) * float(arguments.get("testFraction", TEST_FRACTION))), length + 1)
-        train, test = train[: max(cut, 0)], train[max(cut, 0) :]
-    for file, part, what in ((files[0], train, "train"), (files[-1], test, "test")):
-        if len(part) < length + 1:
-            message = (
-                f"{file.path}: {len(part):,} tokens are for {what}, fewer than the {length + 1:,} of one example and its last target;"
-                " lower task.data.arguments.length"
-            )
-            raise DataError(message)
+    train, test = _divide(files, length, float(arguments.get("testFraction", TEST_FRACTION)))
     windows, blocks_N = cut_windows(train, length)
     test_windows, _ = cut_windows(test, length)
     return RawData(
@@ -106,6 +96,26 @@ def text_data(  # noqa: PLR0913 - what an array of tokens is
         preprocessing={**record, "length": length},
         next_tokens=NextTokens(length=length, count=lambda rows: windows.count_targets(rows, vocabulary), bytes_per_token=bytes_per_token),
     )
+
+
+def _divide(files: list[TokenFile], length: int, test_fraction: float) -> tuple[Tokens, Tokens]:
+    """Return the training and the test tokens: of two files, or of one that is cut near its end.
+
+    Raises:
+        DataError: There are fewer than one example of `length` and its last target need.
+    """
+    train, test = files[0].tokens, files[-1].tokens
+    if len(files) == 1:
+        cut = len(train) - max(round(len(train) * test_fraction), length + 1)
+        train, test = train[: max(cut, 0)], train[max(cut, 0) :]
+    for file, part, what in ((files[0], train, "train"), (files[-1], test, "test")):
+        if len(part) < length + 1:
+            message = (
+                f"{file.path}: {len(part):,} tokens are for {what}, fewer than the {length + 1:,} of one example and its last target;"
+                " lower task.data.arguments.length"
+            )
+            raise DataError(message)
+    return train, test
 
 
 def check_arguments(arguments: Mapping[str, str], known: tuple[str, ...], source: str) -> None:

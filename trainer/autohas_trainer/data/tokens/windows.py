@@ -20,7 +20,7 @@ from autohas_trainer.data.examples import Draw, Rows, Taken, put_on
 from autohas_trainer.data.examples.protocol import Moments
 from autohas_trainer.seeding import stream
 
-__all__ = ["TokenWindows", "cut_windows"]
+__all__ = ["TokenWindows", "Tokens", "cut_windows"]
 
 Tokens = npt.NDArray[Any]
 Positions = npt.NDArray[np.int64]

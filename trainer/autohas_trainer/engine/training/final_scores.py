@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from torch import Tensor
-
 from autohas_trainer.data import TestBatch
 from autohas_trainer.engine.training.own_training import OwnTraining
 from autohas_trainer.engine.training.search_task import SearchTask
@@ -36,30 +34,38 @@ def compute_test_scores(
         return _measure_own(search_task, finished, on_batch, on_failure)
     task = search_task.task
     statistics: dict[str, list[Statistics]] = {name: [] for name in finished}
-
-    def measure(name: str, outputs_BK: Tensor, batch: TestBatch) -> None:
-        try:
-            statistics[name].append(task.statistics(outputs_BK, batch.targets_B))
-        except ConfigurationError as error:
-            del finished[name], statistics[name]
-            on_failure(name, CandidateError(f"the test: {error}"))
-
     for batch in search_task.splits.test(search_task.evaluation_chunk):
         for name, training in list(finished.items()):
+            part = None
             try:
-                outputs_BK = training.outputs(batch)
+                part = _measure_batch(task, training, batch)
             except DeviceError:
                 raise
             except CandidateError as error:
-                del finished[name], statistics[name]
                 on_failure(name, error)
+            if part is None:
+                del finished[name], statistics[name]
             else:
-                if bool(outputs_BK.isfinite().all()):
-                    measure(name, outputs_BK, batch)
-                else:
-                    del finished[name], statistics[name]
+                statistics[name].append(part)
             on_batch()
     return _summarise(task, statistics, on_failure)
+
+
+def _measure_batch(task: Task, training: Training, batch: TestBatch) -> Statistics | None:
+    """Return the statistics of a batch; None: some output is not finite.
+
+    Raises:
+        CandidateError: The training or its metric raises.
+        DeviceError: As `compute_test_scores`.
+    """
+    outputs_BK = training.outputs(batch)
+    if not bool(outputs_BK.isfinite().all()):
+        return None
+    try:
+        return task.statistics(outputs_BK, batch.targets_B)
+    except ConfigurationError as error:
+        message = f"the test: {error}"
+        raise CandidateError(message) from error
 
 
 def _measure_own(

@@ -92,7 +92,6 @@ class SearchTask:
         if own is not None:
             spec, space = _read_decisions(spec, own.decisions, splits)
         spec = _with_steps(spec, splits.num_train)
-        batch_size = spec.task.recipe.batch_size
         plan = plan_stages(spec, space, splits.num_selection, splits.num_reward)
         check_compute(spec, splits.input_shape)
         check_sizes(splits, max(list_batch_sizes(spec, space)), rewards=is_search and plan.supernet_steps > 0)
@@ -111,7 +110,7 @@ class SearchTask:
             works=Work(spec, space, template, custom.values, example),
             plan=plan,
             device=device,
-            reward_batch_size=max(MIN_REWARD_BATCH, min(batch_size, splits.num_reward)),
+            reward_batch_size=max(MIN_REWARD_BATCH, min(spec.task.recipe.batch_size, splits.num_reward)),
         )
 
     @property

@@ -168,19 +168,7 @@ def _record(space: Space, outcome: Outcome) -> dict[str, Any]:
     """Return the outcome in reading order: winner, default and runners-up, cost, digests."""
     result = outcome.result
     return {
-        "winner": {
-            "name": outcome.winner,
-            "testScore": result.test_score,
-            "testScores": list(outcome.test_scores),
-            "testMean": result.test_mean,
-            "testStandardDeviation": result.test_standard_deviation,
-            "selectionScore": result.selection_score,
-            "parameters": result.parameters,
-            **({"cost": result.cost} if result.cost is not None else {}),
-            "configuration": dict(outcome.configuration),
-            "inactive": [d.name for d in space.decisions if not space.is_active(d, outcome.configuration)],
-            "recipe": dict(outcome.recipe),
-        },
+        "winner": _winner(space, outcome),
         "default": {
             "testScore": result.default_test_score,
             "selectionScore": result.default_selection_score,
@@ -205,6 +193,24 @@ def _record(space: Space, outcome: Outcome) -> dict[str, Any]:
         },
         "candidates": [_candidate(record) for record in outcome.candidates],
         "message": result.to_json(),
+    }
+
+
+def _winner(space: Space, outcome: Outcome) -> dict[str, Any]:
+    """Return the winner's scores, size and decisions."""
+    result = outcome.result
+    return {
+        "name": outcome.winner,
+        "testScore": result.test_score,
+        "testScores": list(outcome.test_scores),
+        "testMean": result.test_mean,
+        "testStandardDeviation": result.test_standard_deviation,
+        "selectionScore": result.selection_score,
+        "parameters": result.parameters,
+        **({"cost": result.cost} if result.cost is not None else {}),
+        "configuration": dict(outcome.configuration),
+        "inactive": [d.name for d in space.decisions if not space.is_active(d, outcome.configuration)],
+        "recipe": dict(outcome.recipe),
     }
 
 
