@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import operator
 import sys
 import tomllib
@@ -42,8 +43,23 @@ def test_one_version() -> None:
     assert Settings().trainer_image == f"autohas-trainer:{version}"
 
 
-def test_files_stay_readable() -> None:
-    """No Python file of the product is longer than 400 lines; a test file may be a long list of cases."""
-    files = [p for side in ("crds", "operator", "trainer", "benchmarks") for p in (ROOT / side).rglob("*.py")]
+FILES = [path for side in ("crds", "operator", "trainer", "benchmarks") for path in (ROOT / side).rglob("*.py")]
+"""The product's Python files; a test file may be a long list of cases."""
 
-    assert [(str(p), n) for p in files if (n := len(p.read_text().splitlines())) > 400] == []
+
+def test_files_stay_readable() -> None:
+    """No Python file of the product is longer than 400 lines."""
+    assert [(str(p), n) for p in FILES if (n := len(p.read_text().splitlines())) > 400] == []
+
+
+def test_functions_stay_readable() -> None:
+    """No function of the product is longer than 40 lines, its signature and docstring included."""
+    functions = [
+        (f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", node.end_lineno - node.lineno + 1)
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None
+    ]
+
+    assert len(functions) > 1000
+    assert [(name, length) for name, length in functions if length > 40] == []

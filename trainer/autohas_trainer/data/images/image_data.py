@@ -67,15 +67,8 @@ def image_data(
     train, test = splits
     reader = ImageReader(options=options)
     size = options.size or reader.size_of(train.images[0].load())
-    are_read_per_batch = reading.reads_files(len(train.images) + len(test.images), size, options.channels, name)
-    if are_read_per_batch:
-        train.images.check_access()
-    is_per_batch = are_read_per_batch or reading.changes_examples
-    batches = BatchReader(options, size, reading.of_examples, reading.transform)
-    processes = ReadingProcesses(batches, reading.workers)
-    sources = [
-        ImageSource(name, part.images if are_read_per_batch else _read(part.images, size, reader), batches, processes) for part in splits
-    ]
+    sources = _make_sources(name, (train.images, test.images), size, reader, reading)
+    is_per_batch = reading.changes_examples or not isinstance(sources[0].pictures, np.ndarray)
     inputs: list[Bytes | Source] = [source if is_per_batch else source.array for source in sources]
     return RawData(
         name=name,
@@ -94,6 +87,23 @@ def image_data(
         preprocessing=_record(options, size),
         notes_of_reading=lambda: _notes_of_reading(sources[0], options, reading),
     )
+
+
+def _make_sources(
+    name: str, stored: Sequence[StoredImages], size: tuple[int, int], reader: ImageReader, reading: ImageReading
+) -> list[ImageSource]:
+    """Return a source for each split, of pixels in memory or of images that stay where they are stored; they share the processes.
+
+    Raises:
+        DataError: As `image_data`.
+    """
+    are_read_per_batch = reading.reads_files(sum(map(len, stored)), size, reader.options.channels, name)
+    if are_read_per_batch:
+        for images in stored:
+            images.check_access()
+    batches = BatchReader(reader.options, size, reading.of_examples, reading.transform)
+    processes = ReadingProcesses(batches, reading.workers)
+    return [ImageSource(name, images if are_read_per_batch else _read(images, size, reader), batches, processes) for images in stored]
 
 
 def _notes_of_reading(source: ImageSource, options: ImageOptions, reading: ImageReading) -> list[str]:
