@@ -102,6 +102,7 @@ def test_the_answer_and_the_page_have_the_record_s_numbers(compared: Path) -> No
 
     assert answer["comparison"] == record
     assert (answer["exitCode"], answer["name"]) == (0, "small")
+    assert [left["title"] for left in record["leftOut"]] == ["TPE with halving"]
     assert f"<h1>{record['sentences'][0]}</h1>" in page
     assert all(f"{100 * run['test']:.2f}" in page for run in record["runs"])
     assert "--seeds 3 or more" in page

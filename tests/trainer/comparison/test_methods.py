@@ -73,9 +73,9 @@ def test_settings_of_a_controller_do_not_stop_the_other_methods() -> None:
 
 def test_a_method_that_is_the_search_itself_is_left_out() -> None:
     """A random search with halving is not compared with itself."""
-    chosen, left_out = choose_methods(_search(algorithm={"name": "SuccessiveHalving"}))
+    chosen, left_out = choose_methods(_search(algorithm={"name": "SuccessiveHalving"}, budget={"trainings": "5.5"}))
 
-    assert [method.name for method in chosen] == [OWN, AS_LONG]
+    assert [method.name for method in chosen] == [OWN, "tpe-halving", AS_LONG]
     assert [(left.title, left.reason) for left in left_out] == [("random search with halving", "it is your search itself")]
 
 
@@ -91,4 +91,5 @@ def test_a_budget_below_a_method_s_minimum_leaves_it_out_with_the_reason() -> No
     chosen, left_out = choose_methods(search)
 
     assert [method.name for method in chosen] == [OWN, AS_LONG]
+    assert [left.title for left in left_out] == ["random search with halving", "TPE with halving"]
     assert left_out[0].reason.startswith("spec.budget.trainings: must be at least 2.22 for this space and algorithm: 2.1 does not")

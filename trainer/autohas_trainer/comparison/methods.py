@@ -67,6 +67,7 @@ class Method:
 METHODS: Final = (
     Method(name=OWN, title="your search", change=_keep),
     Method(name="random-halving", title="random search with halving", change=partial(_take, algorithm={"name": "SuccessiveHalving"})),
+    Method(name="tpe-halving", title="TPE with halving", change=partial(_take, algorithm={"name": "TPE"})),
     Method(name=AS_LONG, title="the default trained as long", change=_train_as_long),
 )
 """In the order of the tables; the first is the reference."""
