@@ -108,6 +108,16 @@ def test_the_answer_and_the_page_have_the_record_s_numbers(compared: Path) -> No
     assert "--seeds 3 or more" in page
 
 
+def test_each_run_has_a_report_of_its_own(copied: Path) -> None:
+    """Also the one without a search, which says that nothing was searched."""
+    printed = _autohas("report", copied / "default-as-long" / "seed-0")
+    page = _flat((copied / "default-as-long" / "seed-0" / "report.html").read_text())
+
+    assert printed.exit_code == 0, printed.output
+    assert "The default configuration reaches <em>" in page
+    assert "there is no score over cost to draw: it trains the default alone." in page
+
+
 def test_a_kill_in_any_run_leaves_the_same_results(compared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed at a step of the second run and, again, in the third: the resumed comparison has the undisturbed digests, runs 1 to 3 once."""
     task, steps = _task(tmp_path / "out"), [0]
