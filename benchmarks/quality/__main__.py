@@ -28,7 +28,7 @@ from benchmarks.quality.training_table import read_table, write_table
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.space.decisions import Space
 from autohas_trainer.atomic_file import write_atomically
-from autohas_trainer.comparison.statistics import deviation
+from autohas_trainer.comparison.paired_statistics import deviation
 from autohas_trainer.errors import TrainerError
 
 _STORE: Final = Path(__file__).parent / ".trainings.sqlite"

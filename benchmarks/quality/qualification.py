@@ -14,7 +14,7 @@ from benchmarks.quality.tasks import Task
 
 from autohas_api.algorithms.rungs import LAST_RUNG
 from autohas_api.space.decisions import Configuration, Space
-from autohas_trainer.comparison.statistics import deviation
+from autohas_trainer.comparison.paired_statistics import deviation
 from autohas_trainer.seeding import stream
 from autohas_trainer.space.policy import Policy
 

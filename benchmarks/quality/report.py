@@ -13,7 +13,7 @@ from benchmarks.quality.figures import Curve, Reach, bootstrap
 from benchmarks.quality.qualification import NUM_RANDOM, Qualification
 from benchmarks.quality.tasks import Task
 
-from autohas_trainer.comparison.statistics import deviation, pair
+from autohas_trainer.comparison.paired_statistics import deviation, pair
 
 __all__ = ["Row", "heading", "qualification_table", "speed_table", "table"]
 

@@ -64,11 +64,20 @@ def test_a_difference_within_the_noise_is_not_called_one() -> None:
     )
 
 
+def test_a_best_mean_within_the_noise_is_no_victory() -> None:
+    """The heading names the best mean and, in the same sentence, that the seeds may explain it."""
+    said = sentences(_comparison([2.0, 2.0, 5.0], [1.0, 2.0, 3.0]))
+
+    assert said[0] == (
+        "Random search has the best mean test rmse, 2, but these seeds do not show that it is more than noise: your search has 3."
+    )
+
+
 def test_a_difference_beyond_the_noise_names_who_is_better() -> None:
     """Shares are percentage points; a search that loses is told so as plainly."""
     said = sentences(_comparison([0.90, 0.91, 0.92], [0.951, 0.96, 0.969], metric="accuracy", better="Maximize"))
 
-    assert said[0] == "Random search has the best mean test accuracy: 96.00 %."
+    assert said[0] == "Random search has the best mean test accuracy: 96.00 %; your search has 91.00 %."
     assert said[1].startswith("Your search is worse than random search by 5.00 points (")
     assert said[1].endswith("95 % interval over 3 seeds): more than the noise of the seeds.")
 

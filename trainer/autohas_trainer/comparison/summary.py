@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from autohas_api.base.objective_metrics import gain, is_share, metric_text
 from autohas_trainer.comparison.methods import AS_LONG, OWN
+from autohas_trainer.comparison.paired_statistics import COVERAGE, MIN_SEEDS, POWER, deviation, mean_interval, pair, seeds_needed
 from autohas_trainer.comparison.record import Comparison, RunRecord, camel_fields
-from autohas_trainer.comparison.statistics import COVERAGE, MIN_SEEDS, POWER, deviation, mean_interval, pair, seeds_needed
 
 __all__ = ["Difference", "MethodRow", "difference_text", "interval_text", "outcome_text", "sentences", "summary_fields", "summary_rows"]
 
@@ -150,7 +150,14 @@ def _name_best(comparison: Comparison, rows: Sequence[MethodRow]) -> str:
     equal = [row.title for row in scored if row.test == best.test]
     names = " and ".join(_cut(title) for title in equal)
     verb = "have" if len(equal) > 1 else "has"
-    return f"{_capital(names)} {verb} the best mean test {comparison.metric}: {metric_text(comparison.metric, best.test or 0.0)}."
+    start = f"{_capital(names)} {verb} the best mean test {comparison.metric}"
+    score, own = metric_text(comparison.metric, best.test or 0.0), rows[0]
+    if own.test is None or own.num_failed or own.test == best.test:
+        return f"{start}: {score}."
+    own_score = metric_text(comparison.metric, own.test)
+    if best.difference is not None and best.difference.is_clear:
+        return f"{start}: {score}; your search has {own_score}."
+    return f"{start}, {score}, but these seeds do not show that it is more than noise: your search has {own_score}."
 
 
 def _judge(comparison: Comparison, own: MethodRow, row: MethodRow) -> str:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from autohas_trainer.comparison.statistics import deviation, mean_interval, pair, seeds_needed
+from autohas_trainer.comparison.paired_statistics import deviation, mean_interval, pair, seeds_needed
 
 
 def test_a_pair_of_methods_is_compared_seed_by_seed() -> None:
