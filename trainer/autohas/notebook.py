@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from autohas_api.base.objective_metrics import metric_text
+from autohas_api.wire.messages import Effect
 
 if TYPE_CHECKING:
     from autohas.searching import Result
@@ -54,8 +55,23 @@ def _effects(result: Result) -> str:
     for effect in shown:
         width, colour = _BAR_EM * abs(effect.effect) / largest, "#2a7f4f" if effect.effect > 0 else "#b0413e"
         bar = f"<div style='width:{width:.2f}em;height:0.8em;background:{colour}'></div>"
-        rows.append([html.escape(f"{effect.decision}: {effect.value}"), f"{100 * effect.effect:+.2f}", bar])
+        size = f"{100 * effect.effect:+.2f} ± {100 * effect.standard_error:.2f}"
+        rows.append(
+            [
+                html.escape(f"{effect.decision}: {effect.value}"),
+                size,
+                f"<div style='position:relative'>{bar}{_whisker(effect, largest)}</div>",
+            ]
+        )
     return _table(("Single change", "Effect, %", ""), rows)
+
+
+def _whisker(effect: Effect, largest: float) -> str:
+    """The error bar: one standard error to both sides of the end of the bar, cut off at its beginning."""
+    end, error = abs(effect.effect), effect.standard_error
+    left, right = (_BAR_EM * max(0.0, end + sign * error) / largest for sign in (-1, 1))
+    place = f"position:absolute;left:{left:.2f}em;width:{right - left:.2f}em;top:0.35em;height:0.1em"
+    return f"<div style='{place};background:#16202c'></div>"
 
 
 def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -7,7 +7,7 @@ Costs are in units of one full training; steps count all stages together.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
@@ -162,6 +162,15 @@ class CandidateRecord:
     metric: float | None
     loss: float | None
     kept: bool
+
+
+def rank_runners_up(records: Iterable[CandidateRecord], winner: str) -> list[CandidateRecord]:
+    """The last comparison of every candidate but the winner, the longest trained and best first; what diverged comes after its equals."""
+    furthest: dict[str, CandidateRecord] = {}
+    for record in records:
+        if record.name != winner and (record.name not in furthest or record.fraction >= furthest[record.name].fraction):
+            furthest[record.name] = record
+    return sorted(furthest.values(), key=lambda r: (-r.fraction, r.score is None, -(r.score or 0.0)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,8 @@ MAX_NOTICES: Final = 16
 ChoiceText = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 MAX_EFFECTS: Final = 8
 """Effects in a termination message and in status; result.json has all of them."""
+MAX_RUNNERS_UP: Final = 3
+"""Runners-up in a termination message and in status; result.json has every candidate."""
 NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
     NoticeReason.CHECKPOINT_RESTORED: "Normal",
     NoticeReason.DATA_CONVERTED: "Normal",
@@ -156,6 +158,24 @@ def order_effects(effects: Iterable[Effect]) -> tuple[Effect, ...]:
     return tuple(sorted(effects, key=lambda effect: -abs(effect.effect)))
 
 
+class RunnerUp(Model):
+    """One of the next best candidates: where it differs from the winner, how it compared, and what its network costs."""
+
+    model_config = ConfigDict(extra="ignore", strict=False)
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+    fraction: Share
+    """Share of a training after which it was compared last: scores after different shares cannot be compared."""
+    score: Score
+    """The metric on the selection split at that comparison."""
+    parameters: Count | None = None
+    """Trainable parameters; None where only own code could build the network again to count them."""
+    cost: Score | None = None
+    """In units of objective.cost.metric; None without a cost."""
+    changes: Annotated[dict[DecisionName, ChoiceText], Field(max_length=192)]
+    """Decisions that are active in it and have another value than in the winner, as they are trained."""
+
+
 class Result(Message):
     """The search is done: choice indices in the space's order (-1: the default, which is no basis), scores, digests."""
 
@@ -192,6 +212,8 @@ class Result(Message):
     """Active decisions that found no room in the message; result.json has all of them."""
     named_effects: Annotated[list[Effect], Field(max_length=MAX_EFFECTS)] | None = None
     """As `effects`, of a search whose decisions the operator does not know."""
+    runners_up: Annotated[list[RunnerUp], Field(max_length=MAX_RUNNERS_UP)] | None = None
+    """The next best candidates, the longest trained and best first, as many as have room; None where there is none."""
 
 
 class Interrupted(Message):

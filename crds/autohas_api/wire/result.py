@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 
 from autohas_api.base.digest import canonical, configuration_digest, result_digest
 from autohas_api.base.names import MAX_TERMINATION_MESSAGE_BYTES
 from autohas_api.space.decisions import OFF_GRID, Configuration, Decision, Role, Space, decimal, reads_decisions_from_code
 from autohas_api.space.rates import trained_value
 from autohas_api.spec.search import Spec
-from autohas_api.wire.messages import MAX_EFFECTS, Effect, IndexedEffect, MessageError, Result, order_effects
-from autohas_api.wire.status import Importance, NamedValue, Scores, SearchResult
+from autohas_api.wire.messages import MAX_EFFECTS, MAX_RUNNERS_UP, Effect, IndexedEffect, MessageError, Result, RunnerUp, order_effects
+from autohas_api.wire.status import Importance, NamedValue, RunnerUpStatus, Scores, SearchResult
 
 
 def configuration_of(result: Result, space: Space) -> Configuration:
@@ -90,6 +91,23 @@ def name_decisions(result: Result, configuration: Configuration, effects: Sequen
     return result.replace(architecture=chosen, architecture_omitted=len(active) - len(chosen))
 
 
+def list_changes(values: Mapping[str, str], winner: Mapping[str, str], spec: Spec, space: Space) -> dict[str, str]:
+    """The decisions that are active in a configuration and have another value than in the winner, as they are trained."""
+    changed = [d for d in space.decisions if space.is_active(d, values) and values[d.name] != winner[d.name]]
+    return {d.name: values[d.name] if d.role is Role.ARCHITECTURE else trained_value(spec, values, d.name) for d in changed}
+
+
+def add_runners_up(result: Result, runners_up: Iterable[RunnerUp]) -> Result:
+    """The result with as many of the runners-up, in their order, as the termination message has room for."""
+    added: list[RunnerUp] = []
+    for runner_up in islice(runners_up, MAX_RUNNERS_UP):
+        longer = result.replace(runners_up=[*added, runner_up])
+        if len(canonical(longer.to_json()).encode()) > MAX_TERMINATION_MESSAGE_BYTES:
+            break
+        added.append(runner_up)
+    return result.replace(runners_up=added or None)
+
+
 def _trained(effect: Effect, spec: Spec, space: Space) -> str:
     """The value of an effect as a training gets it."""
     decision = next(d for d in space.decisions if d.name == effect.decision)
@@ -155,6 +173,32 @@ def search_result(result: Result, spec: Spec, space: Space, model_path: str | No
         model_digest=result.model_digest,
         digest=result.digest,
         importance=_importances(result, spec, space),
+        runners_up=_runners_up(result, space),
+    )
+
+
+def _runners_up(result: Result, space: Space) -> list[RunnerUpStatus] | None:
+    """The runners-up for status.
+
+    Raises:
+        MessageError: one names a decision that the space does not have.
+    """
+    names = {d.name for d in space.decisions}
+    for runner_up in result.runners_up or ():
+        unknown = sorted(set(runner_up.changes) - names)
+        if unknown and result.architecture is None:
+            raise MessageError(f"result has a runner-up with the decision {unknown[0]}, which the space does not have")
+    return [_write_runner_up(runner_up) for runner_up in result.runners_up or ()] or None
+
+
+def _write_runner_up(runner_up: RunnerUp) -> RunnerUpStatus:
+    return RunnerUpStatus(
+        name=runner_up.name,
+        fraction=f"{runner_up.fraction:.3g}",
+        selection=decimal(runner_up.score),
+        parameters=runner_up.parameters,
+        cost=None if runner_up.cost is None else f"{runner_up.cost:.12g}",
+        changes=[NamedValue(name=name, value=value) for name, value in runner_up.changes.items()],
     )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, StringConstraints
 
 from autohas_api.base.model import Model
-from autohas_api.wire.messages import MAX_EFFECTS, Count
+from autohas_api.wire.messages import MAX_EFFECTS, MAX_RUNNERS_UP, Count
 
 ShortText = Annotated[str, StringConstraints(max_length=128)]
 Time = Annotated[str, StringConstraints(max_length=32, pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
@@ -98,6 +98,19 @@ class Importance(Model):
 _MAP_BY_NAME = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
 
 
+class RunnerUpStatus(Model):
+    """One of the next best candidates."""
+
+    name: ShortText = Field(description="Name of the candidate, as in the report.")
+    fraction: ShortText = Field(description="Share of a training after which it was compared last; compare scores of equal shares only.")
+    selection: ShortText = Field(description="Its score on the selection split at that comparison.")
+    parameters: Count | None = Field(default=None, description="Trainable parameters of its network; absent for own training code.")
+    cost: ShortText | None = Field(default=None, description="Cost of its network in units of objective.cost.metric.")
+    changes: Annotated[list[NamedValue], Field(max_length=192, json_schema_extra=_MAP_BY_NAME)] = Field(
+        description="Decisions in which it differs from the winner; learning_rate is the rate that its optimizer got."
+    )
+
+
 class SearchResult(Model):
     """The result of a search."""
 
@@ -123,6 +136,9 @@ class SearchResult(Model):
     digest: ShortText = Field(description="SHA-256 of configuration, score and weights; equal for equal runs.")
     importance: Annotated[list[Importance], Field(max_length=MAX_EFFECTS)] | None = Field(
         default=None, description="Largest effects of single changes to the default, the largest first; absent if none were measured."
+    )
+    runners_up: Annotated[list[RunnerUpStatus], Field(max_length=MAX_RUNNERS_UP)] | None = Field(
+        default=None, description="Next best candidates, the longest trained and best first; absent if nothing else was compared."
     )
 
 

@@ -16,6 +16,7 @@ from autohas_api.wire.messages import (
     Notice,
     Progress,
     Result,
+    RunnerUp,
     Stage,
     StopReason,
     decode_progress,
@@ -24,6 +25,7 @@ from autohas_api.wire.messages import (
     encode_termination_message,
     order_effects,
 )
+from autohas_api.wire.result import add_runners_up
 
 PROGRESS: dict[str, Any] = {
     "version": 1,
@@ -124,11 +126,10 @@ def test_a_termination_message_longer_than_kubernetes_keeps_is_refused_by_its_wr
         decode_termination_message(encode_termination_message(word) + b" " * 4096)
 
 
-def test_the_largest_result_fits_what_kubernetes_keeps() -> None:
-    """64 hyperparameters of the longest decimals, 128 architecture decisions, every optional field: below 4,096 bytes."""
+def _largest_result() -> Result:
     effect = IndexedEffect(decision=191, choice=-1, value="1.23456e-05", effect=-1.23456e-100, standard_error=1.23456e-100)
     digest = "sha256:" + "0" * 64
-    word = Result(
+    return Result(
         search_uid="u" * 36,
         pod_uid="p" * 36,
         attempt=2**31,
@@ -152,8 +153,31 @@ def test_the_largest_result_fits_what_kubernetes_keeps() -> None:
         effects=[effect] * MAX_EFFECTS,
     )
 
+
+def test_the_largest_result_fits_what_kubernetes_keeps() -> None:
+    """64 hyperparameters of the longest decimals, 128 architecture decisions, every optional field: below 4,096 bytes."""
+    word = _largest_result()
+
     assert len(encode_termination_message(word)) < 4096
     assert decode_termination_message(encode_termination_message(word)) == word
+
+
+def _runner_up(number: int, changes: int) -> RunnerUp:
+    values = {f"decision_{index}": "1.23456e-05" for index in range(changes)}
+    return RunnerUp(name=f"trial {number}", fraction=1.0, score=0.5, parameters=1000, changes=values)
+
+
+@pytest.mark.parametrize(("changes", "kept"), [(0, 3), (60, 1), (110, 0)])
+def test_runners_up_take_the_room_that_the_result_leaves(changes: int, kept: int) -> None:
+    """At most three, in their order; the first that does not fit ends the list, and none is None."""
+    offered = [_runner_up(number, changes) for number in range(5)]
+    word = add_runners_up(_largest_result().replace(values=["0.1"] * 30, choices=[1] * 30, effects=None), offered)
+
+    assert word.runners_up == (offered[:kept] or None)
+    assert decode_termination_message(encode_termination_message(word)) == word
+    if kept < 3:
+        with pytest.raises(ValueError, match="exceeds 4096"):
+            encode_termination_message(word.replace(runners_up=offered[: kept + 1]))
 
 
 def test_effects_are_ordered_by_size_and_rounded_on_the_wire() -> None:

@@ -158,6 +158,29 @@ def test_effects_become_names_and_decimals() -> None:
     assert "importance" not in none.to_json()
 
 
+RUNNER_UP = {"name": "depth 1", "fraction": 0.333333, "score": 0.91, "parameters": 1200, "cost": 2.5, "changes": {"depth": "1"}}
+
+
+def test_runners_up_become_decimals() -> None:
+    """In the trainer's order; absent where nothing else was compared."""
+    texts = (result_text(SEARCH, runnersUp=[RUNNER_UP]), result_text(SEARCH))
+    some, none = (decide(observe(SEARCH, JOB, ended_pod(JOB, code=0, message=text)), RUNNING).status.result for text in texts)
+
+    assert some is not None
+    assert some.to_json()["runnersUp"] == [
+        {
+            "name": "depth 1",
+            "fraction": "0.333",
+            "selection": "0.91",
+            "parameters": 1200,
+            "cost": "2.5",
+            "changes": [{"name": "depth", "value": "1"}],
+        }
+    ]
+    assert none is not None
+    assert "runnersUp" not in none.to_json()
+
+
 def test_a_finished_search_is_left_alone() -> None:
     """Whatever happens to Job and pods, only observedGeneration changes."""
     seen = observe(SEARCH, JOB, ended_pod(JOB, code=0, message=result_text(SEARCH)))
@@ -170,6 +193,7 @@ def test_a_finished_search_is_left_alone() -> None:
 
 
 HOSTILE_RESULTS = {
+    "runner-up of another space": result_text(SEARCH, runnersUp=[{**RUNNER_UP, "changes": {"height": "1"}}]),
     "text": "Traceback (most recent call last): boom",
     "nan": result_text(SEARCH).replace("0.93", "NaN"),
     "infinite": result_text(SEARCH).replace("0.93", "1e999"),

@@ -65,6 +65,8 @@ def test_the_result_is_shown_as_tables_with_a_link_to_the_report(notebook: tuple
     assert f"{100 * record['default']['testScore']:.2f} %" in shown
     assert [name for name in record["winner"]["configuration"] if name not in shown] == []
     assert "href='out/report.html'" in shown
+    effects = record.get("effects", [])
+    assert [f"{100 * e['effect']:+.2f} ± {100 * e['standardError']:.2f}" in shown for e in effects[:8]] == [True] * min(8, len(effects))
 
 
 def test_history_and_report_are_there(notebook: tuple[Any, Path]) -> None:

@@ -112,6 +112,25 @@ def test_a_space_smaller_than_the_budget_is_tried_whole(tmp_path: Path, monkeypa
     ]
 
 
+def test_the_result_names_the_next_best_and_what_they_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The best change wins; the others follow by share of a training and score, each with its difference to the winner."""
+    _judge(monkeypatch, lambda values: 0.5 + 0.2 * (values["width_1"] == "128") - 0.1 * (values["activation"] == "tanh"))
+    sink = _run(_document(decisions=[WIDE, ACTIVE]), tmp_path)
+    assert sink.outcome is not None
+    assert sink.outcome.winner == "width_1 128"
+    runners_up = sink.outcome.result.runners_up or []
+
+    (default,) = [runner_up for runner_up in runners_up if runner_up.name == "default"]
+    assert (default.fraction, default.changes) == (1.0, {"width_1": sink.outcome.default["width_1"]})
+    assert runners_up == sorted(runners_up, key=lambda r: (-r.fraction, -r.score))
+    last = {record.name: record for record in sink.candidates}
+    assert [(r.fraction, r.score) for r in runners_up] == [(round(last[r.name].fraction, 6), last[r.name].metric) for r in runners_up]
+    for runner_up in runners_up:
+        differing = {name: value for name, value in last[runner_up.name].values.items() if value != sink.outcome.configuration[name]}
+        assert runner_up.changes == differing
+    assert len(runners_up) == min(3, len(last) - 1)
+
+
 def test_a_space_of_one_configuration_is_refused() -> None:
     """As for every algorithm, before anything is read."""
     document = _document(decisions=[{**WIDE, "choices": ["64"]}, {**ACTIVE, "choices": ["relu"]}])

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from autohas_api.testing.rejections import a_search, with_change
-from autohas_api.wire.messages import Effect
+from autohas_api.wire.messages import Effect, RunnerUp
 from autohas_trainer.cli.printing import print_result
 from autohas_trainer.errors import DataError
 from autohas_trainer.events import CandidateRecord, StageUse
@@ -244,6 +244,16 @@ def test_effects_are_drawn_and_listed_with_their_errors(tmp_path: Path) -> None:
     words = _words(section)
     assert "depth 3 2 +1.55 0.50 depth 1 2 -0.40 0.61" in words
     assert "The same as a table" in words
+
+
+def test_the_runners_up_are_listed_with_what_they_change(tmp_path: Path) -> None:
+    """Score in the metric's unit, share of a training, size, and the decisions that differ; a result without any has no section."""
+    found = _finished(tmp_path, a_search())
+    second = RunnerUp(name="depth 3", fraction=1 / 3, score=0.891, parameters=23456, changes={"depth": "3", "learning_rate": "0.3"})
+    shown = replace(found, outcome=replace(found.outcome, result=found.outcome.result.replace(runners_up=[second])))
+
+    assert "depth 3 89.10 % 33.3 % 23,456 depth 3, learning_rate 0.3" in _words(render(shown, _history(), None))
+    assert "Runners-up" not in _words(render(found, _history(), None))
 
 
 def test_a_long_list_of_effects_is_whole_in_the_table(tmp_path: Path) -> None:

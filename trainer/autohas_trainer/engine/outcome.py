@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 
 from autohas_api.base.digest import configuration_digest, result_digest
 from autohas_api.space.decisions import OFF_GRID, Role
-from autohas_api.wire.messages import Result, StopReason, order_effects
-from autohas_api.wire.result import index_effects, name_decisions
+from autohas_api.wire.messages import Result, RunnerUp, StopReason, order_effects
+from autohas_api.wire.result import add_runners_up, index_effects, list_changes, name_decisions
 from autohas_trainer.atomic_file import replace_file, write_atomically
 from autohas_trainer.data.preprocessing import PREPROCESSING_FILE
 from autohas_trainer.engine.checkpointing.tensor_file import write_tensors
@@ -17,8 +18,9 @@ from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.engine.stages import EvaluateStage
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
-from autohas_trainer.events import Identity, Outcome
+from autohas_trainer.events import Identity, Outcome, rank_runners_up
 from autohas_trainer.provenance import digest_bytes, digest_file
+from autohas_trainer.templates import OwnNetworks
 
 __all__ = ["MODEL_FILE", "build_outcome", "save_model", "save_preprocessing"]
 
@@ -84,9 +86,27 @@ def _result(  # noqa: PLR0913 - what a termination message consists of
         digest=result_digest(configuration=digest, test_score=test_scores[winner], model=model_digest),
         effects=index_effects(state.effects, search_task.space),
     )
-    if not search_task.has_read_decisions:
-        return message
-    return name_decisions(message, configuration, state.effects, search_task.spec, search_task.space)
+    if search_task.has_read_decisions:
+        message = name_decisions(message, configuration, state.effects, search_task.spec, search_task.space)
+    return add_runners_up(message, _runners_up(state, winner))
+
+
+def _runners_up(state: SearchState, winner: str) -> Iterator[RunnerUp]:
+    """The next best candidates; what diverged, or has another name for the winner's configuration, is none."""
+    search_task = state.search_task
+    space, best = search_task.space, search_task.space.as_mapping(state.configurations[winner])
+    for record in rank_runners_up(state.records, winner):
+        if record.metric is None or record.score is None or dict(record.values) == best:
+            continue
+        configuration = space.configuration(record.values)
+        yield RunnerUp(
+            name=record.name[:128],
+            fraction=round(record.fraction, 6),
+            score=record.metric,
+            parameters=None if isinstance(search_task.template, OwnNetworks) else search_task.num_parameters(configuration),
+            cost=search_task.costs.of(configuration) if search_task.spec.objective.cost is not None else None,
+            changes=list_changes(record.values, best, search_task.spec, space),
+        )
 
 
 def save_preprocessing(search_task: SearchTask, folder: Path) -> str:

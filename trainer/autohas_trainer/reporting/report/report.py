@@ -66,6 +66,16 @@ class _RaceRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _RunnerUpRow:
+    name: str
+    score: str
+    trained: str
+    parameters: str
+    changes: str
+    """What differs from the winner."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _EffectRow:
     decision: str
     value: str
@@ -136,6 +146,7 @@ def render(finished: FinishedSearch, history: History, command: str | None) -> s
         correlations=correlate_rungs(finished.outcome.candidates),
         stages=_stage_rows(finished),
         effects=_effect_rows(finished),
+        runners_up=_runner_up_rows(finished),
         num_bars=MAX_BARS,
         figures=_figures(finished, history),
         has_mfu=any(row.mfu for row in _stage_rows(finished)),
@@ -265,6 +276,21 @@ def _race_rows(finished: FinishedSearch) -> list[_RaceRow]:
             )
         )
     return rows
+
+
+def _runner_up_rows(finished: FinishedSearch) -> list[_RunnerUpRow]:
+    """List the next best candidates; none in a result of an earlier version."""
+    metric = finished.search.spec.objective.metric_name
+    return [
+        _RunnerUpRow(
+            name=runner_up.name,
+            score=metric_text(metric, runner_up.score),
+            trained=f"{100 * runner_up.fraction:.3g} %",
+            parameters="" if runner_up.parameters is None else f"{runner_up.parameters:,}",
+            changes=", ".join(f"{name} {value}" for name, value in runner_up.changes.items()),
+        )
+        for runner_up in finished.outcome.result.runners_up or ()
+    ]
 
 
 def _effect_rows(finished: FinishedSearch) -> list[_EffectRow]:

@@ -19,7 +19,17 @@ from autohas_api.wire.messages import Effect, Result, Stage, StopReason
 from autohas_trainer.atomic_file import write_atomically
 from autohas_trainer.config_yaml import config_text
 from autohas_trainer.errors import DataError
-from autohas_trainer.events import CandidateRecord, Event, LongerTraining, Outcome, RunInfo, SearchFinished, SearchStarted, StageUse
+from autohas_trainer.events import (
+    CandidateRecord,
+    Event,
+    LongerTraining,
+    Outcome,
+    RunInfo,
+    SearchFinished,
+    SearchStarted,
+    StageUse,
+    rank_runners_up,
+)
 from autohas_trainer.provenance import DataIdentity, Environment
 from autohas_trainer.reporting.sinks.rungs import correlate_rungs
 
@@ -216,21 +226,13 @@ def _winner(space: Space, outcome: Outcome) -> dict[str, Any]:
 
 def _runners_up(outcome: Outcome) -> list[dict[str, Any]]:
     """List every candidate but the winner, the longest trained and best first, with its score at each share of a training."""
-    furthest: dict[str, CandidateRecord] = {}
-    for record in outcome.candidates:
-        if record.name not in furthest or record.fraction >= furthest[record.name].fraction:
-            furthest[record.name] = record
-    order = sorted(
-        (r for name, r in furthest.items() if name != outcome.winner),
-        key=lambda r: (-r.fraction, r.score is None, -(r.score or 0.0)),
-    )
     return [
         {
             "name": last.name,
             "configuration": dict(last.values),
             "scores": [{"fraction": r.fraction, "score": r.score, "metric": r.metric} for r in outcome.candidates if r.name == last.name],
         }
-        for last in order
+        for last in rank_runners_up(outcome.candidates, outcome.winner)
     ]
 
 
