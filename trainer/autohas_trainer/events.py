@@ -149,7 +149,7 @@ class CandidateRecord:
     """Emitted after a candidate was compared on the selection split, after `fraction` of a full training: at a rung.
 
     `score` is the objective (quality with the cost term, higher is better), `metric` in its own unit, `loss` the task's; all None when
-    the training diverged.
+    the training diverged. `parent` names the candidate of which this one is a changed copy, where the algorithm breeds.
     """
 
     stage: Stage
@@ -162,6 +162,7 @@ class CandidateRecord:
     metric: float | None
     loss: float | None
     kept: bool
+    parent: str | None = None
 
 
 def rank_runners_up(records: Iterable[CandidateRecord], winner: str) -> list[CandidateRecord]:

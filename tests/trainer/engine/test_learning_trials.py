@@ -59,10 +59,15 @@ def test_children_differ_from_a_trial_before_them_in_one_decision(tmp_path: Path
     search(_document("RegularizedEvolution"), tmp_path, sink)
     assert sink.info is not None
     space = sink.info.space
-    trials = [space.configuration(record.values) for record in sink.candidates if record.fraction == 1]
-    assert len(trials) >= 5
-    for place in range(3, len(trials)):
-        assert any(find_change(space, parent, trials[place]) is not None for parent in trials[place - 3 : place])
+    trials = {record.name: space.configuration(record.values) for record in sink.candidates if record.fraction == 1}
+    parents = {record.name: record.parent for record in sink.candidates if record.fraction == 1}
+    names = list(trials)
+    assert len(names) >= 5
+    assert [parents[name] for name in names[:3]] == [None] * 3
+    for place, name in enumerate(names[3:], start=3):
+        parent = parents[name]
+        assert parent in names[place - 3 : place]
+        assert find_change(space, trials[parent], trials[name]) is not None
 
 
 def test_densities_propose_once_a_rung_has_enough_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

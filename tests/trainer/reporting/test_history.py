@@ -18,7 +18,7 @@ def test_what_is_written_is_read_back_equal(tmp_path: Path) -> None:
     """Every fact survives the file; `steps` is not repeated on each line."""
     sink = HistorySink(tmp_path)
     sink.emit(SearchStarted(info=run_info(tmp_path)))
-    records = (replace(supernet_step(7), is_rejected=True), policy(7), candidate("argmax", 1.0, 0.9))
+    records = (replace(supernet_step(7), is_rejected=True), policy(7), candidate("trial 7", 1.0, 0.9, parent="trial 4"))
     sink.emit(records[0])
     sink.emit(records[1])
     sink.emit(records[2])
@@ -38,6 +38,7 @@ def test_the_format_of_each_line_is_fixed(tmp_path: Path) -> None:
     sink.emit(replace(supernet_step(7), is_rejected=True, cost=0.25))
     sink.emit(replace(policy(7), cost=0.25))
     sink.emit(replace(candidate("argmax", 1.0, 0.9), cost=0.5))
+    sink.emit(replace(candidate("trial 7", 1.0, 0.9), cost=0.5, parent="trial 4"))
     sink.flush()
     sink.close()
     assert (tmp_path / HISTORY_FILE).read_text().splitlines() == [
@@ -53,6 +54,10 @@ def test_the_format_of_each_line_is_fixed(tmp_path: Path) -> None:
         (
             '{"fact":"candidate","stage":"Race","name":"argmax","values":{"learning_rate":"0.3"},"step":150,"cost":0.5,"fraction":1.0,'
             '"score":0.9,"metric":0.9,"loss":0.5,"kept":true}'
+        ),
+        (
+            '{"fact":"candidate","stage":"Race","name":"trial 7","values":{"learning_rate":"0.3"},"step":150,"cost":0.5,"fraction":1.0,'
+            '"score":0.9,"metric":0.9,"loss":0.5,"kept":true,"parent":"trial 4"}'
         ),
     ]
 

@@ -102,4 +102,10 @@ def build_evolution(spec: Spec, space: Space) -> MultiTrial:
     """The algorithm of a search, at its start."""
     knobs = spec.algorithm.knobs_as(RegularizedEvolution)
     sampler = EvolutionSampler(space, spec.algorithm.seed, population=knobs.population, sample=knobs.sample, aging=knobs.aging)
-    return MultiTrial(space, sampler, initial=initial_points(spec, space), parallel_trials=knobs.parallel_trials)
+    return MultiTrial(
+        space,
+        sampler,
+        initial=initial_points(spec, space),
+        parallel_trials=knobs.parallel_trials,
+        find_parent=sampler.find_parent,
+    )

@@ -9,7 +9,7 @@ sampler. The winner is the best trial that beats the default at its end by more 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from autohas_api.algorithms.brackets import Bracket
@@ -65,7 +65,7 @@ class MultiTrialStage:
         state.compare(self.name, name, self._rung)
         self._position += 1
         if state.goal_reached_by is not None:  # the search ends here with this trial (see `early_stopping`)
-            report_rung(state, self.name, self._rung, [name], [name])
+            self._report([name], [name])
             return True
         if self._bracket < 0:
             return self._continue_default()
@@ -79,7 +79,7 @@ class MultiTrialStage:
 
     def _continue_default(self) -> bool:
         """From rung to rung; at its end the first bracket begins."""
-        report_rung(self._state, self.name, self._rung, [DEFAULT], [DEFAULT])
+        self._report([DEFAULT], [DEFAULT])
         if self._rung < self._last:
             self._state.forget_contributions(self._rung, [DEFAULT])
             self._rung, self._position = self._rung + 1, 0
@@ -125,7 +125,7 @@ class MultiTrialStage:
         if self._rung == self._last:
             return self._begin_bracket()
         kept = ranked[: self._count_following(len(self._trials))]
-        report_rung(state, self.name, self._rung, [name for name in self._trials if name != DEFAULT], kept)
+        self._report([name for name in self._trials if name != DEFAULT], kept)
         state.forget_contributions(self._rung, self._trials)
         self._keep_only(kept)
         self._rung, self._trials, self._position = self._rung + 1, kept, 0
@@ -152,13 +152,20 @@ class MultiTrialStage:
             is_better = comparisons[name].score > comparisons[self._best].score
             if is_better and beats(comparisons[name], comparisons[DEFAULT]):
                 self._best = name
-            report_rung(state, self.name, last, [name], [name] if name == self._best else [])
+            self._report([name], [name] if name == self._best else [])
         self._keep_only(self._trials[self._position :])
+
+    def _report(self, names: Sequence[str], kept: Collection[str]) -> None:
+        """Tell the sink how trials compared at the rung at work, and of which trial each was bred."""
+        state, history = self._state, self._list_history()
+        bred = {name: self._algorithm.find_parent(_number(name), state.configurations[name], history) for name in names}
+        parents = {name: f"trial {number}" if number else DEFAULT for name, number in bred.items() if number is not None}
+        report_rung(state, self.name, self._rung, names, kept, parents=parents)
 
     def _list_history(self) -> list[TrialRecord]:
         """What is known of every trial, by its number and then by rung."""
         state = self._state
-        numbers = {name: 0 if name == DEFAULT else int(name.removeprefix("trial ")) for name in state.comparisons}
+        numbers = {name: _number(name) for name in state.comparisons}
         return [
             TrialRecord(
                 number=number,
@@ -229,3 +236,8 @@ class MultiTrialStage:
         """Continue from `state_dict`."""
         self._bracket, self._rung, self._position = int(state["bracket"]), int(state["rung"]), int(state["position"])
         self._trials, self._num_proposed, self._best = list(state["trials"]), int(state["proposed"]), str(state["best"])
+
+
+def _number(name: str) -> int:
+    """The number of a trial by its name."""
+    return 0 if name == DEFAULT else int(name.removeprefix("trial "))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
 
 from autohas_api.wire.messages import Stage
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
@@ -11,6 +13,8 @@ from autohas_trainer.engine.training.comparison import beats, rank
 from autohas_trainer.events import CandidateRecord, finite
 
 __all__ = ["choose_winner", "rank_finite", "report_rung"]
+
+_NO_PARENTS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 def rank_finite(state: SearchState, rung: int, names: Iterable[str]) -> list[str]:
@@ -27,8 +31,10 @@ def choose_winner(state: SearchState, names: Iterable[str]) -> str:
     return winners[0] if winners else DEFAULT
 
 
-def report_rung(state: SearchState, stage: Stage, rung: int, names: Iterable[str], kept: Collection[str]) -> None:
-    """Tell the sink how the candidates of a rung compared."""
+def report_rung(  # noqa: PLR0913 - what a record consists of
+    state: SearchState, stage: Stage, rung: int, names: Iterable[str], kept: Collection[str], *, parents: Mapping[str, str] = _NO_PARENTS
+) -> None:
+    """Tell the sink how the candidates of a rung compared; `parents` are those of candidates that were bred."""
     rungs, space = state.search_task.plan.rungs, state.search_task.space
     for name in names:
         comparison = state.comparisons[name][rung]
@@ -43,6 +49,7 @@ def report_rung(state: SearchState, stage: Stage, rung: int, names: Iterable[str
             metric=comparison.metric,
             loss=finite(comparison.loss),
             kept=name in kept,
+            parent=parents.get(name),
         )
         state.records.append(record)
         state.sink.emit(record)

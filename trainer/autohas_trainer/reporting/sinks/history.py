@@ -285,7 +285,7 @@ def _policy_of(line: Mapping[str, Any]) -> PolicyRecord:
 
 
 def _candidate_line(record: CandidateRecord) -> dict[str, Any]:
-    return {
+    line = {
         "fact": "candidate",
         "stage": record.stage,
         "name": record.name,
@@ -298,6 +298,7 @@ def _candidate_line(record: CandidateRecord) -> dict[str, Any]:
         "loss": record.loss,
         "kept": record.kept,
     }
+    return line if record.parent is None else {**line, "parent": record.parent}
 
 
 def _candidate_of(line: Mapping[str, Any]) -> CandidateRecord:

@@ -269,7 +269,8 @@ def _read_longer(record: Mapping[str, Any]) -> LongerTraining:
 
 
 def _candidate(record: CandidateRecord) -> dict[str, Any]:
-    return {**asdict(record), "values": dict(record.values), "stage": record.stage.value}
+    fields = {**asdict(record), "values": dict(record.values), "stage": record.stage.value}
+    return fields if record.parent is not None else {name: value for name, value in fields.items() if name != "parent"}
 
 
 def _outcome(record: Mapping[str, Any], space: Space) -> Outcome:
