@@ -38,7 +38,7 @@ from autohas_api.accept.acceptance import accept
 from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.search import run
 from autohas_trainer.engine.search_state import SearchState
-from autohas_trainer.engine.stages.supernet import SupernetStepContext
+from autohas_trainer.engine.stages.supernet_context import SupernetStepContext
 from autohas_trainer.engine.training.compute import apply_compute
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training

@@ -57,8 +57,8 @@ def share(search_task: SearchTask, steps: int, begin: Callable[[SearchTask, Supe
         path = search_task.path(configuration)
         batch = search_task.splits.train_batch(step, recipe.batch_size, search_task.seed, replica=-1)
         loss, gradient = net.gradient(path, batch)
-        norm = float(norm_of(gradient))
-        if not (math.isfinite(norm) and math.isfinite(float(loss))):
+        norm = norm_of(gradient)
+        if not (math.isfinite(norm) and math.isfinite(loss)):
             return Shared(net=net, diverged_at=step)
         rate = rate_at(recipe, step, steps)
         net.commit(path, clip(gradient, norm), rule_of(recipe, rate))

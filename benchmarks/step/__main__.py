@@ -26,11 +26,12 @@ from benchmarks.step.kernels import kernel_rows
 from benchmarks.step.lanes import compare_loops, measure_lane
 from benchmarks.step.pairs import HEAD, Pair, row, timed
 from benchmarks.step.searches import STRATEGIES, TEMPLATES, begin_supernet, document_of, load_task
+from benchmarks.step.single_steps import SingleSteps
 from benchmarks.step.stage import stage_pairs
 from benchmarks.step.work import measure_work, write_table
 
 from autohas_trainer.engine.search_state import SearchState
-from autohas_trainer.engine.stages.supernet import SupernetStepContext
+from autohas_trainer.engine.stages.supernet_context import SupernetStepContext
 from autohas_trainer.seeding import make_deterministic
 
 _LANES = STRATEGIES["AutoHAS Lanes"]
@@ -41,11 +42,11 @@ _LANE_STEPS = 5000
 def measure(document: Mapping[str, Any], count: int) -> list[Pair]:
     """`count` pairs over a whole supernet stage: uniform steps, the window of the hyperparameters, the steps after it."""
     state = begin_supernet(document)
-    pairs = []
+    pairs, steps = [], SingleSteps(state)
     for number in _spread(state, count):
         context = SupernetStepContext(state, number)
         context.train_batch(), context.reward_batch(), context.temporary_batch()
-        seconds, done = timed(partial(state.algorithm.step, context))
+        seconds, done = timed(partial(steps.take, context))
         floor = Floor(state, context, done)
         pairs.append(Pair(step=seconds, floor=timed(floor.run)[0]))
     return pairs[max(1, len(pairs) // 50) :]
@@ -67,10 +68,10 @@ def against_itself(document: Mapping[str, Any], count: int) -> list[Pair]:
     """The A/A row: two floors of the same sampled subnetworks, in random order."""
     state = begin_supernet(document)
     order = random.Random(0)  # noqa: S311 - an order, no secret
-    pairs = []
+    pairs, steps = [], SingleSteps(state)
     for number in _spread(state, count):
         context = SupernetStepContext(state, number)
-        done = state.algorithm.step(context)
+        done = steps.take(context)
         one, other = Floor(state, context, done), Floor(state, context, done)
         if order.random() < 0.5:
             first, second = timed(one.run)[0], timed(other.run)[0]

@@ -16,16 +16,18 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.budget.progress_steps import stage_steps
 from autohas_api.spec.search import Search
 from autohas_api.wire.messages import Stage
-from autohas_trainer.algorithms import StepContext, SupernetStep
+from autohas_trainer.algorithms import StepContext, SupernetAlgorithm
+from autohas_trainer.algorithms._base import Gradient, Update
 from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.search_state import SearchState
 from autohas_trainer.engine.stages import build_stages
-from autohas_trainer.engine.stages.supernet import SupernetStepContext
+from autohas_trainer.engine.stages.supernet_context import SupernetStepContext
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.events import Identity, RunInfo, SearchStarted
 from autohas_trainer.reporting.sinks.fan_out import FanOutSink
 from autohas_trainer.reporting.sinks.history import HistorySink
 from autohas_trainer.reporting.sinks.live_state import LiveState
+from autohas_trainer.space.policy import Draw
 
 __all__ = ["stage_pairs"]
 
@@ -43,14 +45,15 @@ def stage_pairs(
         history = HistorySink(Path(folder))
         sink = FanOutSink(history, LiveState(time.monotonic))
         state = SearchState(search_task, sink, Ledger(0, time.monotonic), time.time)
-        done: list[SupernetStep] = []
-        step = state.algorithm.step
+        algorithm, done = state.algorithm, list[Update]()
+        assert isinstance(algorithm, SupernetAlgorithm)  # noqa: S101 - a search with a supernet
+        train = algorithm.train
 
-        def recorded(context: StepContext) -> SupernetStep:
-            done.append(step(context))
+        def record(context: StepContext, draw: Draw, gradient: Gradient) -> Update:
+            done.append(train(context, draw, gradient))
             return done[-1]
 
-        state.algorithm.step = recorded  # type: ignore[method-assign]
+        algorithm.train = record  # type: ignore[method-assign]
         stages = [stage for stage in build_stages(state) if stage.name in _SUPERNET]
         state.ledger.steps = sum(stage.num_steps for stage in stages)
         sink.emit(SearchStarted(info=_info(parsed, state, Path(folder))))

@@ -173,6 +173,11 @@ class AutoHAS(Model):
         return not self.is_published
 
     @property
+    def has_lag(self) -> bool:
+        """Whether a supernet step is learned from one step later, so that nothing waits for the device; the published form does not."""
+        return not self.is_published
+
+    @property
     def has_race(self) -> bool:
         """Whether candidates are compared after the supernet; Lanes always compares."""
         return not self.is_published and self.result != "Argmax"

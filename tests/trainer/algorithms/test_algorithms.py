@@ -15,15 +15,16 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.space.decisions import Configuration, Role, Space
 from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Stage
-from autohas_trainer.algorithms import SupernetStep, build_algorithm, random_search
+from autohas_trainer.algorithms import build_algorithm, random_search
 from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.search_state import SearchState
 from autohas_trainer.engine.stages import build_stages
-from autohas_trainer.engine.stages.supernet import SupernetStepContext
+from autohas_trainer.engine.stages.supernet_context import SupernetStepContext
 from autohas_trainer.engine.training.guard import UpdateGuard
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.space.paired import leave_one_out_advantages
 from engine_fixtures import MIXED, MemorySink, TickingClock, search, small_search
+from supernet_steps import TakenStep, take_step
 
 RATES = {"name": "learning_rate", "continuous": {"min": "0.03", "max": "0.3", "scale": "Log", "numBases": 3, "mixing": "OneHot"}}
 
@@ -38,10 +39,6 @@ def _state(knobs: dict[str, Any], *, learning_rate: str = "0.1") -> SearchState:
 
 def _in_window(state: SearchState) -> int:
     return round(0.1 * state.supernet_plan.schedule_steps)
-
-
-def _step(state: SearchState, number: int) -> SupernetStep:
-    return state.algorithm.step(SupernetStepContext(state, number))
 
 
 def _weights(state: SearchState) -> dict[str, torch.Tensor]:
@@ -77,7 +74,7 @@ def test_what_was_learned_under_an_architecture_is_used_under_it(strategy: str) 
     deep = next(d for d in map(policy.sample, (np.random.default_rng(n) for n in range(99))) if d.configuration.values[:2] == ("3", "0"))
     policy.update(deep, 1.0, learned)
     last = state.supernet_plan.warmup_steps - 1  # the window is over, the architecture does not learn yet
-    steps = [_step(state, last - n) for n in range(12)]
+    steps = [take_step(state, last - n) for n in range(12)]
     used = {(values["depth"], values["momentum"]) for values in (space.as_mapping(step.sample) for step in steps)}
     raced = [space.as_mapping(c.configuration) for c in state.algorithm.candidates(64, np.random.default_rng(0))]
 
@@ -118,7 +115,7 @@ def test_the_shared_update_uses_what_is_reported(knobs: dict[str, Any], place: s
     first = _in_window(state) if place == "in the window" else state.supernet_plan.warmup_steps - 12
     for number in range(first, first + 40):  # until a deep one is drawn
         before, moved = _weights(state), state.algorithm.state_dict()
-        done = _step(state, number)
+        done = take_step(state, number)
         if space.as_mapping(done.sample)["depth"] == "3":
             break
         state.supernet.load_state_dict(before)
@@ -137,7 +134,7 @@ def test_random_sharing_reports_the_hyperparameters_that_it_trains_with() -> Non
     """Its steps sample architectures; their hyperparameters are the default's, in the record as in the update."""
     parsed, space = accept(small_search({"name": "RandomSharing"}, steps=270))
     state = SearchState(SearchTask.load(parsed.spec, space, torch.device("cpu")), MemorySink(), Ledger(0, TickingClock()), TickingClock())
-    samples = [space.as_mapping(_step(state, number).sample) for number in range(8)]
+    samples = [space.as_mapping(take_step(state, number).sample) for number in range(8)]
 
     assert {sample["learning_rate"] for sample in samples} == {space.as_mapping(space.default)["learning_rate"]}
     assert len({tuple(sample.items()) for sample in samples}) > 1
@@ -150,7 +147,7 @@ def test_the_window_and_the_architecture_have_a_baseline_each() -> None:
     opens, closes = math.ceil(0.05 * total), math.ceil(0.2 * total)
     num_rewards = []
     for number in range(closes + 2):
-        _step(state, number)
+        take_step(state, number)
         num_rewards.append(policy.num_rewards)
 
     assert num_rewards == [*range(1, opens + 1), *range(1, closes - opens + 1), 1, 2]
@@ -166,8 +163,8 @@ def test_rewards_after_the_window_are_not_measured_by_its_baseline() -> None:
     advantages = []
     for context in contexts:
         level = 0.2 if context.step < 0.2 * total else 0.6
-        context.score = lambda configuration, batch, level=level: level + 0.05 * float(rewards.standard_normal())  # type: ignore[method-assign,misc]
-        done = state.algorithm.step(context)
+        context.quality = lambda configuration, batch, level=level: torch.tensor(level + 0.05 * float(rewards.standard_normal()))  # type: ignore[method-assign,misc]
+        done = take_step(state, context).lesson
         if context.step >= 0.2 * total and done.reward is not None:
             advantages.append(done.advantage)
 
@@ -214,10 +211,10 @@ def test_the_supernet_takes_the_batch_size_that_belongs_to_the_rate(batch_size: 
 def test_one_step_counts_what_it_ran() -> None:
     """In the window one gradient, one reward and one look at the training loss; with an own batch two gradients."""
     shared, custom = _state({"strategy": "OneStep"}), _state({"strategy": "OneStep", "temporaryBatch": "Own"})
-    one, two = _step(shared, _in_window(shared)), _step(custom, _in_window(custom))
+    one, two = take_step(shared, _in_window(shared)), take_step(custom, _in_window(custom))
 
-    assert (one.num_gradients, one.num_reward_forwards, one.num_train_forwards) == (1, 1, 1)
-    assert (two.num_gradients, two.num_reward_forwards, two.num_train_forwards) == (2, 1, 1)
+    assert (one.update.num_gradients, one.update.num_reward_forwards, one.update.num_train_forwards) == (1, 1, 1)
+    assert (two.update.num_gradients, two.update.num_reward_forwards, two.update.num_train_forwards) == (2, 1, 1)
 
 
 def test_the_own_batch_changes_the_reward_but_not_the_shared_update() -> None:
@@ -227,8 +224,8 @@ def test_the_own_batch_changes_the_reward_but_not_the_shared_update() -> None:
     context = SupernetStepContext(custom, 30)
 
     assert not torch.equal(context.temporary_batch().inputs, context.train_batch().inputs)
-    _step(shared, _in_window(shared))
-    _step(custom, _in_window(custom))
+    take_step(shared, _in_window(shared))
+    take_step(custom, _in_window(custom))
     assert all(torch.equal(tensor, _weights(custom)[name]) for name, tensor in _weights(shared).items())
 
 
@@ -238,7 +235,7 @@ def test_sampled_moves_the_shared_weights_by_the_samples_rate() -> None:
         state, twin = _state(knobs), _state(knobs)
         number = _in_window(state)
         derived = state.algorithm.policy.most_likely()
-        done = _step(state, number)
+        done = take_step(state, number)
         context = SupernetStepContext(twin, number)
         gradient = context.gradient(done.sample, context.train_batch())
         context.commit(done.sample, gradient, done.sample if "sharedUpdate" in knobs else derived)
@@ -258,7 +255,6 @@ def test_a_harmful_update_is_taken_back_bit_for_bit() -> None:
     gradient = context.gradient(wild, context.train_batch())
 
     assert not context.try_commit(wild, gradient, wild)
-    assert state.guards.update.num_rejected == 1
     assert all(torch.equal(tensor, before[name]) for name, tensor in _weights(state).items())
     assert state.algorithm.policy.probabilities() == policy
 
@@ -267,22 +263,22 @@ class _Refusing(UpdateGuard):
     """Calls every update harmful, and remembers what it judged."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(torch.device("cpu"))
         self.judged: list[tuple[float, float]] = []
 
-    def accepts(self, before: float, after: float) -> bool:
-        self.judged.append((before, after))
-        return False
+    def judge(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+        self.judged.append((float(before), float(after)))
+        return torch.tensor(data=False)
 
 
-def _refused_step(knobs: dict[str, Any]) -> tuple[SupernetStep, float, bool]:
+def _refused_step(knobs: dict[str, Any]) -> tuple[TakenStep, float, bool]:
     """A step in the window whose update is refused: what was done, how the probability of the sample's rate moved, weights kept."""
     state = _state(knobs)
     state.guards.update = _Refusing()
     policy = state.algorithm.policy
     policy.advantage(-1.0)  # any accuracy is better than this baseline
     before, uniform = _weights(state), policy.probabilities()["learning_rate"]
-    done = _step(state, _in_window(state))
+    done = take_step(state, _in_window(state))
     rate = next(d for d in state.search_task.space.decisions if d.name == "learning_rate")
     index = rate.choices.index(state.search_task.space.as_mapping(done.sample)["learning_rate"])
     is_kept = all(torch.equal(tensor, before[name]) for name, tensor in _weights(state).items())
@@ -294,8 +290,8 @@ def test_a_rejected_update_is_blamed_on_the_sample_that_made_it(batch: str) -> N
     """Sampled: the lowest advantage in place of a reward, and the sample's rate loses probability; the weights are what they were."""
     done, gain, is_kept = _refused_step({"strategy": "OneStep", "sharedUpdate": "Sampled", "temporaryBatch": batch})
 
-    assert (done.is_rejected, done.advantage, done.reward, done.has_learned) == (True, -3, None, True)
-    assert done.num_reward_forwards == (1 if batch == "Own" else 0)
+    assert (done.is_rejected, done.lesson.advantage, done.lesson.reward, done.lesson.has_learned) == (True, -3, None, True)
+    assert done.update.num_reward_forwards == 1  # queued before the device has judged
     assert gain < 0
     assert is_kept
 
@@ -306,8 +302,8 @@ def test_a_rejected_update_of_the_reference_is_not_blamed_on_the_sample(batch: s
     done, gain, is_kept = _refused_step({"strategy": "OneStep", "temporaryBatch": batch})
 
     assert done.is_rejected
-    assert done.reward is not None
-    assert done.advantage == min(done.reward + 1, 3)
+    assert done.lesson.reward is not None
+    assert done.lesson.advantage == min(done.lesson.reward + 1, 3)
     assert gain > 0
     assert is_kept
 
@@ -338,10 +334,10 @@ def test_paired_moves_rates_once_by_k_samples_of_one_gradient() -> None:
     """K rewards for the update rule; in the warm-up the architecture's rows stay where they are."""
     state = _state({"strategy": "Paired", "pairedSamples": 5})
     before = state.algorithm.policy.probabilities()
-    done = _step(state, _in_window(state))
+    done = take_step(state, _in_window(state))
     after = state.algorithm.policy.probabilities()
 
-    assert (done.num_gradients, done.num_reward_forwards, done.num_train_forwards) == (1, 5, 1)
+    assert (done.update.num_gradients, done.update.num_reward_forwards, done.update.num_train_forwards) == (1, 5, 1)
     assert after["learning_rate"] != before["learning_rate"]
     assert {n: p for n, p in after.items() if n != "learning_rate"} == {n: p for n, p in before.items() if n != "learning_rate"}
 

@@ -106,22 +106,22 @@ def test_a_reached_goal_finishes_that_candidate_and_nobody_else(tmp_path: Path) 
 
 
 def test_convergence_ends_the_supernet_and_the_race_follows(tmp_path: Path) -> None:
-    """The policy's last entropy is the first below the threshold; candidates still race to a full training."""
+    """The first entropy below the threshold is the last but one, read when one more step is queued; candidates race to a full training."""
     sink = MemorySink()
     search(_document("entropy"), tmp_path, sink)
     entropies = [record.normalized_entropy for record in sink.policies]
 
-    assert entropies[-1] < 0.999
-    assert all(entropy >= 0.999 for entropy in entropies[:-1])
+    assert entropies[-2] < 0.999
+    assert all(entropy >= 0.999 for entropy in entropies[:-2])
     assert max(record.fraction for record in sink.candidates if record.stage is Stage.RACE) == 1.0
 
 
 def test_a_plateau_is_counted_after_the_average_has_filled(tmp_path: Path) -> None:
-    """No rise by 0.5 in 3 steps after the first 20 rewards: the supernet ends with its 23rd reward."""
+    """No rise by 0.5 in 3 steps after the first 20 rewards: the supernet ends with its 23rd reward, and reads the step behind it."""
     sink = MemorySink()
     search(_document("plateau"), tmp_path, sink)
 
-    assert len(sink.policies) == 23
+    assert len(sink.policies) == 24
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -17,13 +17,14 @@ from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Stage
 from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.search_state import SearchState
-from autohas_trainer.engine.stages.supernet import SupernetStepContext
+from autohas_trainer.engine.stages.supernet_context import SupernetStepContext
 from autohas_trainer.engine.training import training as training_module
 from autohas_trainer.engine.training.guard import UpdateGuard
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import NumericalError
 from engine_fixtures import MemorySink, TickingClock, search, small_search
+from supernet_steps import take_step
 
 PUBLISHED: dict[str, Any] = {"autoHAS": {"strategy": "OneStep", "preset": "Published"}}
 DECAY = {"name": "weight_decay", "continuous": {"min": "1e-5", "max": "1e-2", "scale": "Log", "numBases": 4}}
@@ -37,24 +38,24 @@ def _state(algorithm: dict[str, Any]) -> SearchState:
 class _Refusing(UpdateGuard):
     """Calls every update harmful."""
 
-    def accepts(self, before: float, after: float) -> bool:
-        return False
+    def judge(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+        return torch.tensor(data=False)
 
 
 @pytest.mark.parametrize("number", [1, 100])
 def test_a_step_samples_and_learns_everything_and_keeps_the_samples_update(number: int) -> None:
     """At any step: two gradients and a reward, all rows move, and the weights are those of a commit under the sample, whatever it does."""
     state, twin = _state(PUBLISHED), _state(PUBLISHED)
-    state.guards.update = _Refusing()
+    state.guards.update = _Refusing(torch.device("cpu"))
     policy, space = state.algorithm.policy, state.search_task.space
     policy.advantage(-1.0)  # any accuracy is better than this baseline
     before = policy.probabilities()
-    done = state.algorithm.step(SupernetStepContext(state, number))
+    done = take_step(state, number)
     context = SupernetStepContext(twin, number)
     context.commit(done.sample, context.gradient(done.sample, context.train_batch()), done.sample)
     active = [d.name for d in space.searched_decisions() if space.is_active(d, space.as_mapping(done.sample))]
 
-    assert (done.num_gradients, done.num_reward_forwards, done.num_train_forwards) == (2, 1, 0)
+    assert (done.update.num_gradients, done.update.num_reward_forwards, done.update.num_train_forwards) == (2, 1, 0)
     assert not done.is_rejected
     assert {name for name, p in policy.probabilities().items() if p != before[name]} == set(active)
     assert all(torch.equal(tensor, twin.supernet.state_dict()[name]) for name, tensor in state.supernet.state_dict().items())
@@ -67,7 +68,7 @@ def test_a_window_says_when_hyperparameters_are_sampled(strategy: str) -> None:
     state = _state({"autoHAS": knobs})
     total = SupernetStepContext(state, 0).num_steps
     looks = {
-        number: state.algorithm.step(SupernetStepContext(state, number)).num_train_forwards
+        number: take_step(state, number).update.num_train_forwards
         for number in (0, math.ceil(total / 2) - 1, math.ceil(total / 2), math.ceil(total * 0.75) - 1, math.ceil(total * 0.75), total - 1)
     }
 

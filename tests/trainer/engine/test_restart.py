@@ -19,7 +19,8 @@ from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.algorithms._base import Gradient
 from autohas_trainer.data import TrainBatch
 from autohas_trainer.engine.search_state import SearchState
-from autohas_trainer.engine.stages.supernet import SupernetStage, SupernetStepContext
+from autohas_trainer.engine.stages.supernet import SupernetStage
+from autohas_trainer.engine.stages.supernet_context import SupernetStepContext
 from autohas_trainer.engine.training.safety_copy import SafetyCopy
 from autohas_trainer.events import StepRecord
 from engine_fixtures import Killed, MemorySink, search, small_search
@@ -38,7 +39,7 @@ def _diverge(monkeypatch: pytest.MonkeyPatch, steps: Callable[[int], bool]) -> N
 
     def gradient(self: SupernetStepContext, configuration: Configuration, batch: TrainBatch) -> Gradient:
         taken = original(self, configuration, batch)
-        return Gradient(loss=math.nan, tensors=taken.tensors) if steps(self.step) else taken
+        return Gradient(loss=torch.tensor(math.nan), tensors=taken.tensors) if steps(self.step) else taken
 
     monkeypatch.setattr(SupernetStepContext, "gradient", gradient)
 
@@ -48,27 +49,32 @@ def _supernet_steps(sink: MemorySink) -> list[StepRecord]:
 
 
 def test_a_supernet_that_diverges_once_is_restarted_and_finishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every planned step is taken, later ones at a third of the rate; a notice says from where, at which rate and what is lost."""
+    """Every planned step is taken, later ones at a third of the rate; a notice says from where, at which rate and what is lost.
+
+    The divergence of step 5 is read when the gradient of step 6 is queued, which is taken again: half of what a step of the warm-up,
+    without a reward, costs with both.
+    """
     plain, sink = MemorySink(), MemorySink()
     search(_document(), tmp_path / "plain", plain)
-    _diverge(monkeypatch, lambda step: step == 11)
+    _diverge(monkeypatch, lambda step: step == 5)
     outcome = search(_document(), tmp_path / "restarted", sink)
     expected, steps = _supernet_steps(plain), _supernet_steps(sink)
 
     assert len(steps) == len(expected) > 30
-    assert [record.loss for record in steps[:11]] == [record.loss for record in expected[:11]]
-    assert steps[11].loss is None
-    assert all(record.loss is not None for record in steps[12:])
+    assert [record.loss for record in steps[:5]] == [record.loss for record in expected[:5]]
+    assert steps[5].loss is None
+    assert all(record.loss is not None for record in steps[6:])
     rates = [record.learning_rate / before.learning_rate for record, before in zip(steps, expected, strict=True)]
-    assert rates == pytest.approx([1.0] * 12 + [1 / 3] * (len(steps) - 12))
-    num_warmup = sum(record.stage is Stage.WARMUP for record in expected)
-    stage, done = (Stage.WARMUP, 12) if num_warmup > 11 else (Stage.SUPERNET, 12 - num_warmup)
-    text = f"the supernet's loss or gradient is not finite after {done} steps of {stage}: restart 1 of 2 continues at 1/3 of the rate"
-    copied = 11 - 11 % (len(expected) // 20)
+    assert rates == pytest.approx([1.0] * 6 + [1 / 3] * (len(steps) - 6))
+    assert {record.stage for record in steps[:8]} == {Stage.WARMUP}
+    text = "the supernet's loss or gradient is not finite after 6 steps of Warmup: restart 1 of 2 continues at 1/3 of the rate"
+    copied = 5 - 5 % (len(expected) // 20)
     text = f"{text} from its state after {copied} steps in all"
+    lost = steps[5].cost - steps[copied - 1].cost + (steps[6].cost - steps[5].cost) / 2
     assert [(n.reason, n.message) for n in sink.other_notices] == [
-        ("SupernetRestarted", f"{text}; {12 - copied} steps, {steps[11].cost - steps[copied - 1].cost:.2f} trainings, are lost")
+        ("SupernetRestarted", f"{text}; {6 - copied} steps, {lost:.2f} trainings, are lost")
     ]
+    assert steps[6].cost - steps[5].cost == pytest.approx(2 * (expected[6].cost - expected[5].cost))
     assert outcome.cost_by_stage[Stage.SUPERNET] > 0
     assert any(record.stage is Stage.RACE and record.name.startswith(("argmax", "sample")) for record in sink.candidates)
 
@@ -116,30 +122,35 @@ def test_a_restart_goes_back_to_tensors_policy_and_counts_bit_for_bit(
 ) -> None:
     """After the divergence everything is as when the copy was taken, counts of Adam's updates included."""
     document = with_change(_document(ADAM), "spec.task.recipe", {"optimizer": optimizer})
-    states: list[dict[str, Any]] = []
-    restored: dict[str, Any] = {}
-    original = SupernetStage.advance
+    states: dict[int, dict[str, Any]] = {}
+    restored: list[dict[str, Any]] = []
+    keep, restart = SupernetStage._keep_copy, SupernetStage._restart
 
     def look(state: SearchState) -> dict[str, Any]:
         tensors = {name: tensor.clone() for name, tensor in state.supernet.state_dict().items()}
         return {"tensors": tensors, "algorithm": state.algorithm.state_dict(), "guards": state.guards.learned_state()}
 
-    def advance(self: SupernetStage) -> bool:
-        states.append(look(self._state))
-        has_more = original(self)
-        if len(states) == 32:
-            restored.update(look(self._state), step=self._state.guards.safety.state["step"])
-        return has_more
+    def keep_and_look(self: SupernetStage, step: int) -> None:
+        states[step] = look(self._state)
+        keep(self, step)
 
-    monkeypatch.setattr(SupernetStage, "advance", advance)
+    def restart_and_look(self: SupernetStage) -> None:
+        restart(self)
+        restored.append(look(self._state))
+
+    monkeypatch.setattr(SupernetStage, "_keep_copy", keep_and_look)
+    monkeypatch.setattr(SupernetStage, "_restart", restart_and_look)
     _diverge(monkeypatch, lambda step: step == 31)
-    search(document, tmp_path, MemorySink())
-    copied = states[restored.pop("step")]
-    tensors, expected = restored.pop("tensors"), copied.pop("tensors")
+    sink = MemorySink()
+    search(document, tmp_path, sink)
+    place = re.search(r"from its state after (\d+) steps in all", sink.other_notices[0].message)
+    assert place is not None
+    (state,), copied = restored, states[int(place[1])]
+    tensors, expected = state.pop("tensors"), copied.pop("tensors")
 
     assert tensors.keys() == expected.keys()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in tensors.items())
-    assert restored == copied
+    assert state == copied
     assert any(name.startswith("counts/") for name in tensors) == (optimizer == "adam")
 
 

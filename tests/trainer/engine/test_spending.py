@@ -23,7 +23,7 @@ from autohas_trainer.data import SelectionBatch, TrainBatch
 from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.accounting.spending import Lanes, Prices, Race, choose_affordable, name_range
 from autohas_trainer.engine.search_state import SearchState
-from autohas_trainer.engine.stages.supernet import SupernetStepContext
+from autohas_trainer.engine.stages.supernet_context import SupernetStepContext
 from autohas_trainer.engine.training import search_task as search_task_module
 from autohas_trainer.engine.training import training as training_module
 from autohas_trainer.engine.training.search_task import SearchTask
@@ -40,7 +40,7 @@ def _supernet_is_lost_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 
     def gradient(self: SupernetStepContext, configuration: Configuration, batch: TrainBatch) -> Gradient:
         found = original(self, configuration, batch)
-        return Gradient(loss=math.nan, tensors=found.tensors) if self.step >= step else found
+        return Gradient(loss=torch.tensor(math.nan), tensors=found.tensors) if self.step >= step else found
 
     monkeypatch.setattr(SupernetStepContext, "gradient", gradient)
 

@@ -14,7 +14,8 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import with_change
 from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.search_state import SearchState
-from autohas_trainer.engine.stages.supernet import SupernetStepContext
+from autohas_trainer.engine.stages import build_stages
+from autohas_trainer.engine.stages.supernet_context import SupernetStepContext
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.optim import clip, norm_of
@@ -66,7 +67,7 @@ def test_temporary_and_shared_updates_are_those_of_torch_with_a_clipped_gradient
         reference.step()
 
         gradient = context.gradient(state.search_task.space.default, context.train_batch())
-        assert gradient.loss == float(loss)
+        assert float(gradient.loss) == float(loss)
         with context.trial(state.search_task.space.default, gradient):
             tried = [leaf.detach().clone() for leaf in leaves.values()]
         context.commit(state.search_task.space.default, gradient, state.search_task.space.default)
@@ -79,26 +80,38 @@ def test_temporary_and_shared_updates_are_those_of_torch_with_a_clipped_gradient
 def test_the_norm_is_that_of_all_leaves_together_and_at_most_one(scale: float, norm: float) -> None:
     """(3, 0) and (0, 4) have norm 5: scaled to at most 1 with their direction; what is not longer than 1 stays bit for bit."""
     gradients = {"a": torch.tensor([[3.0, 0.0]]) * scale, "b": torch.tensor([0.0, 4.0]) * scale}
-    seen = clip(gradients, float(norm_of(gradients)))
+    seen = clip(gradients, norm_of(gradients))
 
     assert float(torch.cat([grad.flatten() for grad in seen.values()]).norm()) == pytest.approx(norm)
     assert float(seen["b"][1] / seen["a"][0, 0]) == pytest.approx(4 / 3)
-    assert (seen is gradients) == (scale < 1)
+    assert all(torch.equal(seen[name], gradient) for name, gradient in gradients.items()) == (scale < 1)
 
 
-def test_a_gradient_that_is_not_finite_never_reaches_the_weights() -> None:
-    """A finite loss whose gradient overflows counts as lost, so nothing is committed."""
-    state = _state()
-    context = SupernetStepContext(state, 0)
-    _, raw = state.supernet.gradient(state.search_task.path(state.search_task.space.default), context.train_batch())
-    broken = dict.fromkeys(raw)
-    state.supernet.gradient = lambda *_: (torch.tensor(1.0), {n: torch.full_like(raw[n], math.inf) for n in broken})  # type: ignore[method-assign]
-    before = {name: tensor.clone() for name, tensor in state.supernet.state_dict().items()}
-    gradient = context.gradient(state.search_task.space.default, context.train_batch())
-    context.commit(state.search_task.space.default, gradient, state.search_task.space.default)
+def test_what_a_gradient_that_is_not_finite_does_is_put_back_by_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A finite loss whose gradient overflows counts as lost: the weights that it ruined are those of the last copy one step later."""
+    parsed, space = accept(small_search({"name": "RandomSharing"}, steps=270))
+    sink = MemorySink()
+    state = SearchState(SearchTask.load(parsed.spec, space, device("cpu")), sink, Ledger(0, TickingClock()), TickingClock())
+    stage, net = build_stages(state)[0], state.supernet
+    stage.begin()
+    copied = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    gradient = net.gradient
+    stage.advance()
 
-    assert not math.isfinite(gradient.loss)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in state.supernet.state_dict().items())
+    def overflow(*arguments: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        loss, tensors = gradient(*arguments)
+        return loss, {name: torch.full_like(tensor, math.inf) for name, tensor in tensors.items()}
+
+    monkeypatch.setattr(net, "gradient", overflow)
+    stage.advance()
+    assert not all(bool(tensor.isfinite().all()) for tensor in net.state_dict().values())
+    monkeypatch.setattr(net, "gradient", gradient)
+    monkeypatch.setattr(net, "commit", lambda *_: None)  # so that what was put back can be seen
+    stage.advance()
+
+    assert [record.loss is None for record in sink.steps] == [False, True]
+    assert [notice.reason for notice in sink.other_notices] == ["SupernetRestarted"]
+    assert all(torch.equal(tensor, copied[name]) for name, tensor in net.state_dict().items())
 
 
 def test_a_stand_alone_training_is_not_clipped() -> None:

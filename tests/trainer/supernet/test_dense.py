@@ -79,10 +79,11 @@ def test_a_revert_restores_the_shared_tensors_bit_for_bit(optimizer: OptimizerNa
     _, grads = net.gradient(path, splits.train_batch(0, 32, 0))
     net.commit(path, grads, _rule(optimizer))
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    with net.revertible(path, optimizer) as revert:
+    with net.revertible(path, optimizer) as revert_unless:
         net.commit(path, grads, _rule(optimizer))
         assert not _equal(net.state_dict(), before)
-        revert()
+        revert_unless(torch.tensor(data=False))
+    net.discount(path, optimizer)
 
     assert _equal(net.state_dict(), before)
     for name, index in template.slices(path).items():
@@ -145,8 +146,8 @@ def test_trial_and_commit_on_a_gpu_wait_for_nothing(optimizer: OptimizerName, mo
             path = random_path(template, draw)
             leaves = net.leaves(path)
             grads = {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
-            with net.trial(path, grads, _rule(optimizer)), net.revertible(path, optimizer) as revert:
-                revert()
+            with net.trial(path, grads, _rule(optimizer)), net.revertible(path, optimizer) as revert_unless:
+                revert_unless(torch.ones((), dtype=torch.bool, device="cuda"))
             net.commit(path, grads, _rule(optimizer))
 
         assert {leaf.device.type for leaf in leaves.values()} == {"cuda"}

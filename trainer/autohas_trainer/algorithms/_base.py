@@ -1,8 +1,13 @@
 """What an algorithm is, and what it may ask of the engine.
 
-Lifecycle: constructed at the start of every process; `load_state_dict` when a checkpoint exists; `step` once per supernet step, in
-order; `candidates` once, when the supernet stage is over. An algorithm keeps no generator: it draws from `context.rng(stream)`.
-It must not keep references to gradients or batches beyond a step.
+Lifecycle: constructed at the start of every process; `load_state_dict` when a checkpoint exists; `candidates` once, when the supernet
+is over. A supernet step t is four calls, of which the second is the engine's:
+
+    sample t  →  gradient along its path  →  learn t - 1  →  train t: temporary weights, shared update, reward
+
+So what step t - 1 has measured is read when the device has the gradient of step t to work on: the policy that draws step t has learned
+from all steps but the one before. An algorithm keeps no generator: it draws from `context.rng(stream)`. It must not keep references to
+gradients or batches beyond a step.
 """
 
 from __future__ import annotations
@@ -10,52 +15,82 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor
 
 from autohas_api.space.decisions import Configuration
 from autohas_trainer.data import RewardBatch, TrainBatch
-from autohas_trainer.space.policy import Policy
+from autohas_trainer.space.policy import Draw, Policy
 
-__all__ = ["Algorithm", "Candidate", "Gradient", "StepContext", "SupernetStep"]
+__all__ = ["Algorithm", "Candidate", "Gradient", "Lesson", "Reading", "StepContext", "SupernetAlgorithm", "Update"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gradient:
-    """Gradient of the training loss at the shared weights along one path: `loss` in nats, one tensor per sampled leaf."""
+    """Gradient of the training loss at the shared weights along one path, one tensor per sampled leaf.
 
-    loss: float
+    `loss` is a scalar tensor in nats, NaN where the gradient is not finite.
+    """
+
+    loss: Tensor
     tensors: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SupernetStep:
-    """What happened in one step and what it cost.
+class Update:
+    """What a step has queued, and what that costs; the tensors are scalars on the device, which nothing has waited for.
 
     Attributes:
-        sample: The configuration whose path was trained.
+        draw: The sample, whose path was trained.
+        reference: The configuration whose hyperparameters moved the shared weights.
         loss: Training loss in nats before the update.
-        learning_rate: Absolute rate of the update of the shared weights.
         num_gradients: Gradients that were taken.
         num_reward_forwards: Forward passes on a reward batch.
         num_train_forwards: Forward passes on a training batch, in addition to those of the gradients.
-        reward: What the controller learned from; None when it learned nothing, or from a rejection that the sample is blamed for.
-        advantage: What moved the controller; None when nothing did.
-        is_rejected: Whether the update of the shared weights was taken back.
-        has_learned: Whether the controller's policy was updated, with or without a `reward` of its own.
+        is_kept: Whether the guard left the update of the shared weights; None if it did not look.
+        quality: What the sample is rewarded by, without the price of its cost; None if it is not.
+        rivals: Update rules that were compared along the sample's path.
+        rival_losses: Loss on the reward batch of each of them.
     """
 
-    sample: Configuration
-    loss: float
-    learning_rate: float
+    draw: Draw
+    reference: Configuration
+    loss: Tensor
     num_gradients: int = 1
     num_reward_forwards: int = 0
     num_train_forwards: int = 0
+    is_kept: Tensor | None = None
+    quality: Tensor | None = None
+    rivals: tuple[Draw, ...] = ()
+    rival_losses: tuple[Tensor, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """The numbers of an `Update`, read from the device; NaN stands for every number that is not finite."""
+
+    draw: Draw
+    loss: float
+    is_kept: bool
+    quality: float | None
+    rivals: tuple[Draw, ...]
+    rival_losses: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """What the controller made of a reading.
+
+    Attributes:
+        reward: What it learned from; None when it learned nothing, or from a rejection that the sample is blamed for.
+        advantage: What moved it; None when nothing did.
+        has_learned: Whether its policy was updated, with or without a `reward` of its own.
+    """
+
     reward: float | None = None
     advantage: float | None = None
-    is_rejected: bool = False
     has_learned: bool = False
 
 
@@ -100,27 +135,27 @@ class StepContext(Protocol):
     def commit(self, configuration: Configuration, gradient: Gradient, reference: Configuration) -> None:
         """Update the shared weights along `configuration`'s path with the hyperparameters of `reference`."""
 
-    def try_commit(self, configuration: Configuration, gradient: Gradient, reference: Configuration) -> bool:
+    def try_commit(self, configuration: Configuration, gradient: Gradient, reference: Configuration) -> Tensor:
         """As `commit`, but take the update back, bit for bit, when it harms the step's own training batch; whether it was kept.
 
         Costs one forward pass on the training batch. The price of a configuration never counts here.
         """
 
-    def loss(self, configuration: Configuration, batch: RewardBatch) -> float:
+    def loss(self, configuration: Configuration, batch: RewardBatch) -> Tensor:
         """Mean loss of `configuration` on a reward batch with the weights as they stand."""
 
-    def score(self, configuration: Configuration, batch: RewardBatch) -> float:
-        """The objective of `configuration` on a reward batch with the weights as they stand."""
+    def quality(self, configuration: Configuration, batch: RewardBatch) -> Tensor:
+        """Mean quality of `configuration` on a reward batch with the weights as they stand."""
 
-    def learning_rate(self, configuration: Configuration) -> float:
-        """Absolute rate of this step under `configuration`: its peak times the schedule."""
+    def objective(self, configuration: Configuration, quality: float) -> float:
+        """The quality with the price of what the configuration's network costs."""
 
     def rng(self, stream: str) -> np.random.Generator:
         """A generator keyed by (seed, stage, step, stream)."""
 
 
 class Algorithm(Protocol):
-    """One way to search a supernet."""
+    """One way to search."""
 
     @property
     def policy(self) -> Policy:
@@ -128,12 +163,6 @@ class Algorithm(Protocol):
 
     def begin(self, reference: Configuration) -> None:
         """Take the configuration whose hyperparameters are the best known: the winner of the lanes, or the default."""
-
-    def step(self, context: StepContext) -> SupernetStep:
-        """One supernet step: sample, gradient, update, reward, controller."""
-
-    def reject(self, sample: Configuration) -> bool:
-        """Learn, after the warm-up, that a sample's network cannot be trained; whether the controller's policy was updated."""
 
     def candidates(self, count: int, rng: np.random.Generator) -> list[Candidate]:
         """At most `count` configurations for the race, the most trusted first."""
@@ -143,3 +172,24 @@ class Algorithm(Protocol):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`."""
+
+
+@runtime_checkable
+class SupernetAlgorithm(Algorithm, Protocol):
+    """One way to search a supernet."""
+
+    @property
+    def has_lag(self) -> bool:
+        """Whether a step is learned from after the gradient of the next one is queued; if not, at its own end, which waits."""
+
+    def sample(self, context: StepContext) -> Draw:
+        """Draw the configuration whose path the step trains."""
+
+    def train(self, context: StepContext, draw: Draw, gradient: Gradient) -> Update:
+        """Update the shared weights by the `gradient` of the draw on the step's training batch, and measure; nothing is read."""
+
+    def learn(self, context: StepContext, reading: Reading) -> Lesson:
+        """Learn from what a step has measured; `context` is that step's."""
+
+    def reject(self, sample: Configuration) -> bool:
+        """Learn, after the warm-up, that a sample's network cannot be trained; whether the controller's policy was updated."""

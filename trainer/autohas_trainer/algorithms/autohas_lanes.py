@@ -14,15 +14,17 @@ import numpy as np
 from autohas_api.algorithms.auto_has_knobs import AutoHAS
 from autohas_api.space.decisions import Configuration, Role, Space
 from autohas_api.spec.search import Spec
-from autohas_trainer.algorithms._base import Candidate, StepContext, SupernetStep
+from autohas_trainer.algorithms._base import Candidate, Gradient, Lesson, Reading, StepContext, Update
 from autohas_trainer.algorithms.policy_candidates import policy_candidates
-from autohas_trainer.space.policy import Policy
+from autohas_trainer.space.policy import Draw, Policy
 
 __all__ = ["AutoHASLanes"]
 
 
 class AutoHASLanes:
     """REINFORCE on the architecture at the hyperparameters of the best lane."""
+
+    has_lag = True
 
     def __init__(self, space: Space, policy_learning_rate: float) -> None:
         self.policy = Policy(Space(decisions=tuple(d for d in space.decisions if d.role is Role.ARCHITECTURE)), policy_learning_rate)
@@ -38,27 +40,28 @@ class AutoHASLanes:
         """Take the best lane's hyperparameters for every step."""
         self._reference = reference
 
-    def step(self, context: StepContext) -> SupernetStep:
-        """Sample a path, update it, and after the warm-up reward it with the updated weights."""
+    def sample(self, context: StepContext) -> Draw:
+        """Draw a path; its hyperparameters are the best lane's."""
         architecture = self.policy.sample(context.rng("sample"))
-        sample = self._with_hyperparameters(architecture.configuration)
-        gradient = context.gradient(sample, context.train_batch())
+        return Draw(configuration=self._with_hyperparameters(architecture.configuration), drawn=architecture.drawn)
+
+    def train(self, context: StepContext, draw: Draw, gradient: Gradient) -> Update:
+        """Update the path, and after the warm-up measure it with the updated weights."""
+        sample = draw.configuration
         context.commit(sample, gradient, sample)
-        learning_rate = context.learning_rate(sample)
         if context.is_warmup:
-            return SupernetStep(sample=sample, loss=gradient.loss, learning_rate=learning_rate)
-        reward = context.score(sample, context.reward_batch())
+            return Update(draw=draw, reference=sample, loss=gradient.loss)
+        quality = context.quality(sample, context.reward_batch())
+        return Update(draw=draw, reference=sample, loss=gradient.loss, num_reward_forwards=1, quality=quality)
+
+    def learn(self, context: StepContext, reading: Reading) -> Lesson:
+        """Move the policy of the architecture by the reward."""
+        if reading.quality is None:
+            return Lesson()
+        reward = context.objective(reading.draw.configuration, reading.quality)
         advantage = self.policy.advantage(reward)
-        self.policy.update(architecture, advantage, self.policy.decisions)
-        return SupernetStep(
-            sample=sample,
-            loss=gradient.loss,
-            learning_rate=learning_rate,
-            num_reward_forwards=1,
-            reward=reward,
-            advantage=advantage,
-            has_learned=True,
-        )
+        self.policy.update(self._architecture_of(reading.draw), advantage, self.policy.decisions)
+        return Lesson(reward=reward, advantage=advantage, has_learned=True)
 
     def reject(self, sample: Configuration) -> bool:
         """Blame the architecture."""
@@ -82,6 +85,11 @@ class AutoHASLanes:
         """Continue from `state_dict`."""
         self.policy.load_state_dict(state["policy"])
         self._reference = Configuration(values=tuple(state["reference"]))
+
+    def _architecture_of(self, draw: Draw) -> Draw:
+        """The draw in the policy's own space."""
+        chosen = self._space.as_mapping(draw.configuration)
+        return Draw(configuration=Configuration(values=tuple(chosen[d.name] for d in self.policy.decisions)), drawn=draw.drawn)
 
     def _with_hyperparameters(self, architecture: Configuration) -> Configuration:
         chosen = dict(zip((d.name for d in self.policy.decisions), architecture.values, strict=True))

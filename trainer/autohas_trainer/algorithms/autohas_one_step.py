@@ -14,10 +14,12 @@ from __future__ import annotations
 
 from typing import Self
 
+from torch import Tensor
+
 from autohas_api.algorithms.auto_has_knobs import AutoHAS
 from autohas_api.space.decisions import Configuration, Space
 from autohas_api.spec.search import Spec
-from autohas_trainer.algorithms._base import Gradient, StepContext, SupernetStep
+from autohas_trainer.algorithms._base import Gradient, Lesson, Reading, StepContext, Update
 from autohas_trainer.algorithms.windowed import WindowedSearch
 from autohas_trainer.space.policy import MAX_ADVANTAGE, Draw
 
@@ -36,59 +38,55 @@ class AutoHASOneStep(WindowedSearch):
         """The algorithm of a search, at its start."""
         return cls(space, spec.algorithm.knobs_as(AutoHAS))
 
-    def step(self, context: StepContext) -> SupernetStep:
-        """Sample, take one gradient, reward the temporary weights, update the shared ones."""
-        self.forget_baseline_at_edges(context)
-        if self.is_in_window(context):
-            return self._step_in_window(context, self.policy.sample(context.rng("sample")))
-        draw = self.policy.sample(context.rng("sample"), self.derive_hyperparameters())
-        sample = draw.configuration
-        gradient = context.gradient(sample, context.train_batch())
-        context.commit(sample, gradient, sample)
-        rate = context.learning_rate(sample)
-        learning = self.learning(context)
-        if not learning:
-            return SupernetStep(sample=sample, loss=gradient.loss, learning_rate=rate)
-        reward = context.score(sample, context.reward_batch())
-        advantage = self.policy.advantage(reward)
-        self.policy.update(draw, advantage, learning)
-        return SupernetStep(
-            sample=sample,
-            loss=gradient.loss,
-            learning_rate=rate,
-            num_reward_forwards=1,
-            reward=reward,
-            advantage=advantage,
-            has_learned=True,
-        )
+    def sample(self, context: StepContext) -> Draw:
+        """Draw both kinds of decisions in the window, elsewhere the architecture."""
+        fixed = None if self.is_in_window(context) else self.derive_hyperparameters()
+        return self.policy.sample(context.rng("sample"), fixed)
 
-    def _step_in_window(self, context: StepContext, draw: Draw) -> SupernetStep:
+    def train(self, context: StepContext, draw: Draw, gradient: Gradient) -> Update:
+        """Measure the temporary weights, update the shared ones; where both are the same, once."""
+        if self.is_in_window(context):
+            return self._train_in_window(context, draw, gradient)
+        sample = draw.configuration
+        context.commit(sample, gradient, sample)
+        if not self.learning(context):
+            return Update(draw=draw, reference=sample, loss=gradient.loss)
+        quality = context.quality(sample, context.reward_batch())
+        return Update(draw=draw, reference=sample, loss=gradient.loss, num_reward_forwards=1, quality=quality)
+
+    def _train_in_window(self, context: StepContext, draw: Draw, gradient: Gradient) -> Update:
         sample = draw.configuration
         reference = sample if self._commits_sample else self.reference(sample)
-        gradient = context.gradient(sample, context.train_batch())
         temporary, extra_gradients = self.temporary_gradient(context, sample, gradient)
         is_same_update = self._commits_sample and temporary is gradient
-        reward = None if is_same_update else self._reward_ahead(context, sample, temporary)
+        quality = None if is_same_update else self._look_ahead(context, sample, temporary)
         is_kept = self.commit_in_window(context, sample, gradient, reference)
-        if is_same_update and is_kept:
-            reward = context.score(sample, context.reward_batch())
-        is_at_fault = self._commits_sample and not is_kept
-        # A rejected sample still updates the policy, clipped: otherwise the policy would continue to propose it.
-        advantage = -MAX_ADVANTAGE if is_at_fault or reward is None else self.policy.advantage(reward)
-        self.policy.update(draw, advantage, (*self.hyperparameters, *self.learning(context)))
-        return SupernetStep(
-            sample=sample,
+        return Update(
+            draw=draw,
+            reference=reference,
             loss=gradient.loss,
-            learning_rate=context.learning_rate(reference),
             num_gradients=1 + extra_gradients,
-            num_reward_forwards=int(reward is not None),
+            num_reward_forwards=1,
             num_train_forwards=self.num_guard_forwards,
-            reward=None if is_at_fault else reward,
-            advantage=advantage,
-            is_rejected=not is_kept,
-            has_learned=True,
+            is_kept=is_kept,
+            quality=context.quality(sample, context.reward_batch()) if quality is None else quality,
         )
 
-    def _reward_ahead(self, context: StepContext, sample: Configuration, gradient: Gradient) -> float:
+    def learn(self, context: StepContext, reading: Reading) -> Lesson:
+        """Move the rows that the step rewards; a sample whose own update was taken back gets the lowest advantage.
+
+        Otherwise the policy would continue to propose it.
+        """
+        self.forget_baseline_at_edges(context)
+        if reading.quality is None:
+            return Lesson()
+        in_window = self.is_in_window(context)
+        is_at_fault = in_window and self._commits_sample and not reading.is_kept
+        reward = None if is_at_fault else context.objective(reading.draw.configuration, reading.quality)
+        advantage = -MAX_ADVANTAGE if reward is None else self.policy.advantage(reward)
+        self.policy.update(reading.draw, advantage, (*(self.hyperparameters if in_window else ()), *self.learning(context)))
+        return Lesson(reward=reward, advantage=advantage, has_learned=True)
+
+    def _look_ahead(self, context: StepContext, sample: Configuration, gradient: Gradient) -> Tensor:
         with context.trial(sample, gradient):
-            return context.score(sample, context.reward_batch())
+            return context.quality(sample, context.reward_batch())

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 from typing import Self
 
+from torch import Tensor
+
 from autohas_api.algorithms.auto_has_knobs import AutoHAS
 from autohas_api.space.decisions import Configuration, Space
 from autohas_api.spec.search import Spec
-from autohas_trainer.algorithms._base import Gradient, StepContext, SupernetStep
+from autohas_trainer.algorithms._base import Gradient, Lesson, Reading, StepContext, Update
 from autohas_trainer.algorithms.windowed import WindowedSearch
 from autohas_trainer.space.paired import leave_one_out_advantages
+from autohas_trainer.space.policy import Draw
 
 __all__ = ["AutoHASPaired"]
 
@@ -33,45 +36,56 @@ class AutoHASPaired(WindowedSearch):
         """The algorithm of a search, at its start."""
         return cls(space, spec.algorithm.knobs_as(AutoHAS))
 
-    def step(self, context: StepContext) -> SupernetStep:
-        """Compare update rules on one gradient while the window is open, update the shared weights, reward the path."""
-        draw = self.policy.sample(context.rng("sample"), self.derive_hyperparameters())
-        sample = draw.configuration
-        gradient = context.gradient(sample, context.train_batch())
-        in_window = self.is_in_window(context)
-        num_gradients, num_forwards, is_kept = 1, 0, True
+    def sample(self, context: StepContext) -> Draw:
+        """Draw the architecture."""
+        return self.policy.sample(context.rng("sample"), self.derive_hyperparameters())
+
+    def train(self, context: StepContext, draw: Draw, gradient: Gradient) -> Update:
+        """Measure update rules on one gradient while the window is open, update the shared weights, measure the path.
+
+        The rules are drawn here, from a policy that has learned from all steps before this one.
+        """
+        sample, in_window = draw.configuration, self.is_in_window(context)
+        rivals: tuple[Draw, ...] = ()
+        losses: tuple[Tensor, ...] = ()
+        extra_gradients, is_kept = 0, None
         if in_window:
             temporary, extra_gradients = self.temporary_gradient(context, sample, gradient)
-            self._compare(context, sample, temporary)
-            num_gradients, num_forwards = 1 + extra_gradients, self._num_samples
+            rivals = self._draw_rivals(context, sample)
+            losses = tuple(self._look_ahead(context, rival.configuration, temporary) for rival in rivals)
             is_kept = self.commit_in_window(context, sample, gradient, sample)
         else:
             context.commit(sample, gradient, sample)
-        reward = advantage = None
-        if learning := self.learning(context):
-            reward = context.score(sample, context.reward_batch())
-            advantage = self.policy.advantage(reward)
-            self.policy.update(draw, advantage, learning)
-        return SupernetStep(
-            sample=sample,
+        quality = context.quality(sample, context.reward_batch()) if self.learning(context) else None
+        return Update(
+            draw=draw,
+            reference=sample,
             loss=gradient.loss,
-            learning_rate=context.learning_rate(sample),
-            num_gradients=num_gradients,
-            num_reward_forwards=num_forwards + int(reward is not None),
+            num_gradients=1 + extra_gradients,
+            num_reward_forwards=len(losses) + int(quality is not None),
             num_train_forwards=self.num_guard_forwards if in_window else 0,
-            reward=reward,
-            advantage=advantage,
-            is_rejected=not is_kept,
-            has_learned=in_window or bool(learning),
+            is_kept=is_kept,
+            quality=quality,
+            rivals=rivals,
+            rival_losses=losses,
         )
 
-    def _compare(self, context: StepContext, sample: Configuration, gradient: Gradient) -> None:
-        """Reward K update rules along the sample's path and move their policy once."""
-        path = self.architecture_of(sample)
-        rivals = [self.policy.sample(context.rng(f"pair-{k}"), path) for k in range(self._num_samples)]
-        rewards = [self._reward_ahead(context, rival.configuration, gradient) for rival in rivals]
-        self.policy.update_together(rivals, leave_one_out_advantages(rewards), self.hyperparameters)
+    def learn(self, context: StepContext, reading: Reading) -> Lesson:
+        """Move the policy of the update rules once by their rewards, and that of the architecture as OneStep does."""
+        if reading.rivals:
+            advantages = leave_one_out_advantages([-loss for loss in reading.rival_losses])
+            self.policy.update_together(reading.rivals, advantages, self.hyperparameters)
+        if reading.quality is None:
+            return Lesson(has_learned=bool(reading.rivals))
+        reward = context.objective(reading.draw.configuration, reading.quality)
+        advantage = self.policy.advantage(reward)
+        self.policy.update(reading.draw, advantage, self.learning(context))
+        return Lesson(reward=reward, advantage=advantage, has_learned=True)
 
-    def _reward_ahead(self, context: StepContext, rival: Configuration, gradient: Gradient) -> float:
+    def _draw_rivals(self, context: StepContext, sample: Configuration) -> tuple[Draw, ...]:
+        path = self.architecture_of(sample)
+        return tuple(self.policy.sample(context.rng(f"pair-{k}"), path) for k in range(self._num_samples))
+
+    def _look_ahead(self, context: StepContext, rival: Configuration, gradient: Gradient) -> Tensor:
         with context.trial(rival, gradient):
-            return -context.loss(rival, context.reward_batch())
+            return context.loss(rival, context.reward_batch())

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from autohas_api.space.decisions import Configuration, Space
-from autohas_trainer.algorithms._base import Candidate, StepContext, SupernetStep
+from autohas_trainer.algorithms._base import Candidate
 from autohas_trainer.algorithms._proposer import Sampler, TrialRecord
 from autohas_trainer.algorithms.one_factor import find_change
 from autohas_trainer.algorithms.uniform import draw_uniformly
@@ -72,14 +72,6 @@ class MultiTrial:
 
     def begin(self, reference: Configuration) -> None:
         """Nothing to take: there are no lanes."""
-
-    def step(self, context: StepContext) -> SupernetStep:  # noqa: ARG002 - the protocol's
-        """Refuse: a plan of trials has no supernet steps."""
-        raise RuntimeError("a multi-trial algorithm has no supernet")
-
-    def reject(self, sample: Configuration) -> bool:  # noqa: ARG002 - the protocol's
-        """Nothing learns."""
-        return False
 
     def candidates(self, count: int, rng: object) -> list[Candidate]:  # noqa: ARG002 - the protocol's
         """Refuse: each trial is proposed when those before it are compared."""

@@ -24,7 +24,7 @@ from autohas_api.algorithms.one_factor import EFFECT_WIDTH
 from autohas_api.base.model import DECIMAL_PATTERN
 from autohas_api.space.decisions import Configuration, Decision, Space
 from autohas_api.spec.search import Spec
-from autohas_trainer.algorithms._base import Candidate, StepContext, SupernetStep
+from autohas_trainer.algorithms._base import Candidate
 from autohas_trainer.events import DEFAULT
 from autohas_trainer.space.policy import Policy
 
@@ -172,14 +172,6 @@ class OneFactor:
 
     def begin(self, reference: Configuration) -> None:
         """Nothing to take: there is no supernet."""
-
-    def step(self, context: StepContext) -> SupernetStep:  # noqa: ARG002 - the protocol's
-        """Refuse: a plan of OneFactor has no supernet steps."""
-        raise RuntimeError("strategy OneFactor has no supernet")
-
-    def reject(self, sample: Configuration) -> bool:  # noqa: ARG002 - the protocol's
-        """Nothing learns."""
-        return False
 
     def candidates(self, count: int, rng: np.random.Generator) -> list[Candidate]:
         """The default, then its neighbours in random order, `count` in all."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from autohas_api.space.decisions import Configuration, Decision, Space, initial_points
 from autohas_api.spec.search import Spec
-from autohas_trainer.algorithms._base import Candidate, StepContext, SupernetStep
+from autohas_trainer.algorithms._base import Candidate
 from autohas_trainer.events import DEFAULT
 from autohas_trainer.space.policy import Policy
 
@@ -44,14 +44,6 @@ class RandomSearch:
 
     def begin(self, reference: Configuration) -> None:
         """Nothing to take: there are no lanes."""
-
-    def step(self, context: StepContext) -> SupernetStep:  # noqa: ARG002 - the protocol's
-        """Refuse: a plan of RandomSearch has no supernet steps."""
-        raise RuntimeError("RandomSearch has no supernet")
-
-    def reject(self, sample: Configuration) -> bool:  # noqa: ARG002 - the protocol's
-        """Nothing learns."""
-        return False
 
     def candidates(self, count: int, rng: np.random.Generator) -> list[Candidate]:
         """`count` distinct trials (fewer when the space is smaller), the default first. Needs Optuna."""

@@ -13,14 +13,16 @@ import numpy as np
 
 from autohas_api.space.decisions import Configuration, Role, Space, initial_points
 from autohas_api.spec.search import Spec
-from autohas_trainer.algorithms._base import Candidate, StepContext, SupernetStep
-from autohas_trainer.space.policy import Policy
+from autohas_trainer.algorithms._base import Candidate, Gradient, Lesson, Reading, StepContext, Update
+from autohas_trainer.space.policy import Draw, Policy
 
 __all__ = ["RandomSharing"]
 
 
 class RandomSharing:
     """Uniform sampling; the policy never learns."""
+
+    has_lag = True
 
     def __init__(self, space: Space, initial: Sequence[Configuration] = ()) -> None:
         """Start uniform; `initial` are scored before what is drawn."""
@@ -36,12 +38,19 @@ class RandomSharing:
     def begin(self, reference: Configuration) -> None:
         """Nothing to take: there are no lanes."""
 
-    def step(self, context: StepContext) -> SupernetStep:
-        """Train one uniformly drawn path; its hyperparameters are the default's."""
-        sample = self.policy.sample(context.rng("sample"), self._hyperparameters).configuration
-        gradient = context.gradient(sample, context.train_batch())
+    def sample(self, context: StepContext) -> Draw:
+        """Draw a path uniformly; its hyperparameters are the default's."""
+        return self.policy.sample(context.rng("sample"), self._hyperparameters)
+
+    def train(self, context: StepContext, draw: Draw, gradient: Gradient) -> Update:
+        """Update the path."""
+        sample = draw.configuration
         context.commit(sample, gradient, sample)
-        return SupernetStep(sample=sample, loss=gradient.loss, learning_rate=context.learning_rate(sample))
+        return Update(draw=draw, reference=sample, loss=gradient.loss)
+
+    def learn(self, context: StepContext, reading: Reading) -> Lesson:  # noqa: ARG002 - the protocol's
+        """Nothing learns."""
+        return Lesson()
 
     def reject(self, sample: Configuration) -> bool:  # noqa: ARG002 - the protocol's
         """Nothing learns."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from autohas_api.algorithms.auto_has_knobs import AutoHAS
 from autohas_api.space.decisions import Configuration, Decision, Role, Space
@@ -28,6 +29,7 @@ class WindowedSearch:
         self._window = knobs.window
         self._has_own_batch = knobs.has_own_batch
         self._has_guard = knobs.has_guard
+        self.has_lag = knobs.has_lag
 
     def begin(self, reference: Configuration) -> None:
         """Nothing to take: there are no lanes, and the policy derives its own reference."""
@@ -66,7 +68,9 @@ class WindowedSearch:
         return bool(self.hyperparameters) and first * num_steps <= step < last * num_steps
 
     def forget_baseline_at_edges(self, context: StepContext) -> None:
-        """Forget the baseline where the window opens and where it closes: rewards inside are those of sampled hyperparameters.
+        """Forget the baseline before the first reward in the window, and before the first one after it.
+
+        Rewards inside are those of sampled hyperparameters.
 
         They are lower on average, so that with their baseline almost every reward after the window would look good.
         """
@@ -94,12 +98,12 @@ class WindowedSearch:
         """The architecture decisions, once the warm-up is over."""
         return () if context.is_warmup else self.architecture
 
-    def commit_in_window(self, context: StepContext, sample: Configuration, gradient: Gradient, reference: Configuration) -> bool:
-        """Update the shared weights while hyperparameters are sampled; whether the update was kept: without a guard, always."""
+    def commit_in_window(self, context: StepContext, sample: Configuration, gradient: Gradient, reference: Configuration) -> Tensor | None:
+        """Update the shared weights while hyperparameters are sampled; whether the guard kept the update, None without a guard."""
         if self._has_guard:
             return context.try_commit(sample, gradient, reference)
         context.commit(sample, gradient, reference)
-        return True
+        return None
 
     @property
     def num_guard_forwards(self) -> int:

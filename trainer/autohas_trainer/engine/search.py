@@ -34,7 +34,7 @@ from autohas_trainer.engine.early_stopping import EarlyStopping
 from autohas_trainer.engine.memory_plan import refuse_without_room
 from autohas_trainer.engine.outcome import build_outcome
 from autohas_trainer.engine.search_state import SearchState
-from autohas_trainer.engine.stages import EvaluateStage, SearchStage, build_stages
+from autohas_trainer.engine.stages import EvaluateStage, SearchStage, build_stages, end_early
 from autohas_trainer.engine.training.compute import apply_compute
 from autohas_trainer.engine.training.own_training import BuildTraining, begin_training, try_own_training
 from autohas_trainer.engine.training.search_task import SearchTask, reading_text
@@ -223,6 +223,7 @@ def _work(running: _Running, index: int, checkpointer: Checkpointer, stop: StopR
             written = "a checkpoint is written" if saved == step else f"the checkpoint of step {saved} is written"
             raise Interrupted(f"stopped on request in stage {stage.name} at step {step}; {written}")
         checkpointer.look(index)
+    end_early(stage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

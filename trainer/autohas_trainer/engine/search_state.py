@@ -72,7 +72,7 @@ class SearchState:
         """Message of each failure, by `candidate_faults.fault_key` or the name of a supernet step: what failed is not tried again."""
         self._said: set[str] = set()
         """Faults that a notice has named."""
-        self.guards = SupernetGuards(search_task.task)
+        self.guards = SupernetGuards(search_task.task, search_task.device)
         self.configurations: dict[str, Configuration] = {DEFAULT: search_task.space.default}
         self.build_training: BuildTraining = begin_training
         self.trainings = LiveTrainings()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,16 @@ class Draw:
 
     configuration: Configuration
     drawn: Mapping[str, Drawn]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON; floats survive exactly."""
+        return {"values": list(self.configuration.values), "drawn": dict(self.drawn)}
+
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any]) -> Self:
+        """The draw of `to_json`."""
+        drawn = {name: of if isinstance(of, float) else tuple(of) for name, of in state["drawn"].items()}
+        return cls(configuration=Configuration(values=tuple(state["values"])), drawn=drawn)
 
 
 class Policy:

@@ -17,7 +17,7 @@ from torch import Tensor
 from autohas_trainer.optim import STATE_KEYS, OptimizerName, Slices, UpdateRule, apply_update, counts_updates, temporary_update
 from autohas_trainer.optim.cells import Cells
 
-__all__ = ["Cut", "ViewCut", "puts_back_counts"]
+__all__ = ["Cut", "ViewCut", "discount_update"]
 
 
 class Cut(Protocol):
@@ -36,8 +36,11 @@ class Cut(Protocol):
     def commit(self, grads: Mapping[str, Tensor], rule: UpdateRule) -> None:
         """Move weights and moments one step."""
 
-    def revertible(self, optimizer: OptimizerName) -> AbstractContextManager[Callable[[], None]]:
-        """Yield a function that puts weights and the optimizer's moments back to what they are now."""
+    def revertible(self, optimizer: OptimizerName) -> AbstractContextManager[Callable[[Tensor], None]]:
+        """Yield a function that puts weights and the optimizer's moments back to what they are now, unless its argument is true."""
+
+    def discount(self, optimizer: OptimizerName) -> None:
+        """Take one update back from the counts of an optimizer that counts; for others it does nothing."""
 
 
 class ViewCut:
@@ -65,23 +68,24 @@ class ViewCut:
         apply_update(self._slices, [grads[name] for name in self.leaves], rule)
 
     @contextmanager
-    def revertible(self, optimizer: OptimizerName) -> Iterator[Callable[[], None]]:
+    def revertible(self, optimizer: OptimizerName) -> Iterator[Callable[[Tensor], None]]:
         """Copy every view now, and back when the function is called."""
         live = [*self._slices.weights, *(moment for key in STATE_KEYS[optimizer] for moment in self._slices.moments[key])]
-        saved, put_back_counts = [tensor.detach().clone() for tensor in live], puts_back_counts(self._slices.cells, optimizer)
+        saved = [tensor.detach().clone() for tensor in live]
 
         @torch.no_grad()
-        def revert() -> None:
+        def revert_unless(is_kept: Tensor) -> None:
             for tensor, value in zip(live, saved, strict=True):
-                tensor.copy_(value)
-            put_back_counts()
+                tensor.copy_(torch.where(is_kept, tensor, value))
 
-        yield revert
+        yield revert_unless
+
+    def discount(self, optimizer: OptimizerName) -> None:
+        """Lower the counts of the path's cells."""
+        discount_update(self._slices.cells, optimizer)
 
 
-def puts_back_counts(cells: Cells | None, optimizer: OptimizerName) -> Callable[[], None]:
-    """Return a function that puts the counts of an optimizer that counts back to what they are now; for others it does nothing."""
-    if cells is None or not counts_updates(optimizer):
-        return lambda: None
-    counts = cells.current()
-    return lambda: cells.put(counts)
+def discount_update(cells: Cells | None, optimizer: OptimizerName) -> None:
+    """Lower the counts of `cells` by one, if the optimizer counts its updates."""
+    if cells is not None and counts_updates(optimizer):
+        cells.put(cells.current() - 1)

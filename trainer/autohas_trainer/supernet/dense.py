@@ -23,7 +23,7 @@ from torch import Tensor
 from autohas_trainer.data.examples.transfer import put_on
 from autohas_trainer.optim import STATE_KEYS, OptimizerName, Slices, UpdateRule, apply_update, decays, look_ahead
 from autohas_trainer.optim.cells import DenseCells, UpdateCounts
-from autohas_trainer.supernet.cut import puts_back_counts
+from autohas_trainer.supernet.cut import discount_update
 from autohas_trainer.templates import Index
 
 __all__ = ["Arena", "DenseCut"]
@@ -110,21 +110,23 @@ class DenseCut:
             self._scatter(self._moments[key], buffer)
 
     @contextmanager
-    def revertible(self, optimizer: OptimizerName) -> Iterator[Callable[[], None]]:
+    def revertible(self, optimizer: OptimizerName) -> Iterator[Callable[[Tensor], None]]:
         """Keep copies of the buffers; the function scatters them."""
         with torch.no_grad():
             saved, moments = self._buffer.clone(), self._gather_moments(optimizer)
-        put_back_counts = puts_back_counts(self._cells, optimizer)
 
         @torch.no_grad()
-        def revert() -> None:
-            self._buffer.copy_(saved)
-            self._scatter(self._weights, saved)
+        def revert_unless(is_kept: Tensor) -> None:
+            self._buffer.copy_(torch.where(is_kept, self._buffer, saved))
+            self._scatter(self._weights, self._buffer)
             for key, buffer in moments.items():
-                self._scatter(self._moments[key], buffer)
-            put_back_counts()
+                self._scatter(self._moments[key], torch.where(is_kept, self._gather(self._moments[key]), buffer))
 
-        yield revert
+        yield revert_unless
+
+    def discount(self, optimizer: OptimizerName) -> None:
+        """Lower the counts of the path's cells."""
+        discount_update(self._cells, optimizer)
 
     def _slices(self, moments: Mapping[str, Tensor]) -> Slices:
         return Slices(

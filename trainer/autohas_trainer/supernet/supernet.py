@@ -133,12 +133,17 @@ class Supernet:
         """Move the weights and the moments of `path` one step; what the path does not sample is untouched."""
         self._cut(path).commit(grads, rule)
 
-    def revertible(self, path: Path, optimizer: OptimizerName) -> AbstractContextManager[Callable[[], None]]:
+    def revertible(self, path: Path, optimizer: OptimizerName) -> AbstractContextManager[Callable[[Tensor], None]]:
         """Yield a function that puts weights and the optimizer's moments of `path` back to what they are now, bit for bit.
 
-        By copy, never by undoing the step: rounding would stay behind, and NaN forever.
+        It does so unless its argument, a boolean scalar on the device, is true; nothing waits for the device. By copy, never by undoing
+        the step: rounding would stay behind, and NaN forever. Adam's counts stay: see `discount`.
         """
         return self._cut(path).revertible(optimizer)
+
+    def discount(self, path: Path, optimizer: OptimizerName) -> None:
+        """Take an update that was put back from Adam's counts, before the next update: they are numbers of the host."""
+        self._cut(path).discount(optimizer)
 
     @torch.no_grad()
     def loss_and_quality(self, path: Path, batch: TrainBatch | RewardBatch | SelectionBatch) -> tuple[Tensor, Tensor]:

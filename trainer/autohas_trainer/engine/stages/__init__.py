@@ -20,7 +20,7 @@ from autohas_trainer.engine.stages.race import RaceStage
 from autohas_trainer.engine.stages.supernet import SupernetStage
 from autohas_trainer.engine.stages.trials import TrialsStage
 
-__all__ = ["EvaluateStage", "SearchStage", "build_stages"]
+__all__ = ["EvaluateStage", "SearchStage", "build_stages", "end_early"]
 
 _LANES: Final[dict[Race, Callable[[SearchState], SearchStage]]] = {
     Race.HALVING: LanesStage,
@@ -49,3 +49,9 @@ def build_stages(state: SearchState) -> tuple[SearchStage, ...]:
         stages.append(_RACES[race](state))
     stages.append(EvaluateStage(state) if race in _RACES else DeriveStage(state))
     return tuple(stages)
+
+
+def end_early(stage: SearchStage) -> None:
+    """Leave a stage that has work left: a supernet still reads the step that it has taken."""
+    if isinstance(stage, SupernetStage):
+        stage.settle()

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
+import torch
+
 from autohas_api.algorithms.random_sharing import SCORE_BATCHES
 from autohas_api.algorithms.stage_plan import num_rescored
 from autohas_api.space.decisions import Configuration
@@ -18,7 +20,7 @@ from autohas_api.wire.messages import Stage
 from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.data import RewardBatch
 from autohas_trainer.engine.search_state import SearchState
-from autohas_trainer.engine.stages.supernet import SupernetStepContext
+from autohas_trainer.engine.stages.supernet_context import SupernetStepContext
 from autohas_trainer.engine.training.supernet_share import limit_of_samples, price_of_whole
 from autohas_trainer.errors import CandidateError, ConfigurationError, DeviceError, NumericalError
 from autohas_trainer.events import StepRecord, finite
@@ -147,12 +149,15 @@ class BestOfStage:
         Rate and training batch are the same for every sample; the rate is that of mid-training, since the last one is almost 0.
         """
         gradient = self._context.gradient(sample, self._context.train_batch())
-        total, num_examples = 0.0, 0
+        sizes, qualities = [], []
         with self._context.trial(sample, gradient):
             for batch in batches:
-                total += len(batch.targets_B) * self._context.score(sample, batch)
-                num_examples += len(batch.targets_B)
-        return gradient.loss, total / num_examples
+                sizes.append(len(batch.targets_B))
+                qualities.append(self._context.quality(sample, batch))
+        with self._context.attribute_to(sample):
+            loss, *numbers = torch.stack([value.detach().double() for value in (gradient.loss, *qualities)]).tolist()
+        total = sum(size * self._context.objective(sample, number) for size, number in zip(sizes, numbers, strict=True))
+        return loss, total / sum(sizes)
 
     def _book(self, index: int, loss: float, score: float, num_examples: int) -> None:
         """Count a score: a gradient and a forward pass over the examples; and show it."""

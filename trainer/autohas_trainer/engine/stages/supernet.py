@@ -3,186 +3,59 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
-
-import numpy as np
-import torch
 
 from autohas_api.space.decisions import Configuration
 from autohas_api.wire.messages import Stage
 from autohas_api.wire.reasons import NoticeReason
-from autohas_trainer.algorithms import SupernetStep
-from autohas_trainer.algorithms._base import Gradient
-from autohas_trainer.data import RewardBatch, TrainBatch
+from autohas_trainer.algorithms import SupernetAlgorithm
+from autohas_trainer.algorithms._base import Gradient, Lesson, Reading, Update
 from autohas_trainer.engine.candidate_faults import candidate_part
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
-from autohas_trainer.engine.training.rule import rate_at, rule_of
+from autohas_trainer.engine.stages.pending_step import Measurements, PendingStep
+from autohas_trainer.engine.stages.supernet_context import CULPRIT, SupernetStepContext
 from autohas_trainer.engine.training.safety_copy import MAX_RESTARTS
 from autohas_trainer.errors import CandidateError, DeviceError
-from autohas_trainer.events import StepRecord, finite
-from autohas_trainer.optim import clip, norm_of
-from autohas_trainer.seeding import stream
+from autohas_trainer.events import StepRecord, StepUse, finite
+from autohas_trainer.space.policy import Draw
 
-__all__ = ["SupernetStage", "SupernetStepContext"]
+__all__ = ["SupernetStage"]
 
-_SUPERNET_REPLICA = -1
-"""The supernet's own data order; stand-alone trainings share replica 0."""
-_TEMPORARY_REPLICA = -2
-"""The order of the batches that make temporary weights, where they have their own."""
-_CULPRIT = "supernet step "
 _MAX_DEVICE_ERRORS = 3
 _MAX_FAILURES = 8
 """Ours: samples in a row that fail before the supernet is left; a single choice that always fails is learned sooner."""
 
 
-class SupernetStepContext:
-    """What an algorithm may ask during supernet step `step` (see `algorithms.StepContext`)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Begun:
+    """A sample and its gradient, or why there is none."""
 
-    def __init__(self, state: SearchState, step: int) -> None:
-        self.step = step
-        plan = state.supernet_plan
-        self.num_steps = plan.schedule_steps
-        self.is_warmup = step < plan.warmup_steps
-        self._state = state
-        self.culprit = f"{_CULPRIT}{step}"
-        """Name of what this works on among the faults."""
-        self.failed: Configuration | None = None
-        """The sample that could not be trained or scored."""
-        self.last_quality: float | None = None
-        """Quality that `score` measured last, without the cost penalty."""
-        self._train: TrainBatch | None = None
-        self._temporary: TrainBatch | None = None
-        self._reward: RewardBatch | None = None
+    draw: Draw
+    gradient: Gradient | CandidateError
 
-    def train_batch(self) -> TrainBatch:
-        """The step's training batch."""
-        if self._train is None:
-            self._train = self._batch(_SUPERNET_REPLICA)
-        return self._train
-
-    def temporary_batch(self) -> TrainBatch:
-        """Another training batch."""
-        if self._temporary is None:
-            self._temporary = self._batch(_TEMPORARY_REPLICA)
-        return self._temporary
-
-    def _batch(self, replica: int) -> TrainBatch:
-        search_task = self._state.search_task
-        size, values = self._state.supernet_batch_size, search_task.custom.transform_values(search_task.space.default)
-        batch = search_task.splits.train_batch(self.step, size, search_task.seed, replica=replica, values=values)
-        return search_task.custom.augment(batch, search_task.space.default, "supernet", replica, self.step)
-
-    def reward_batch(self) -> RewardBatch:
-        """The step's reward batch."""
-        search_task = self._state.search_task
-        if self._reward is None:
-            self._reward = search_task.splits.reward_batch(self.step, search_task.reward_batch_size, search_task.seed)
-        return self._reward
-
-    def gradient(self, configuration: Configuration, batch: TrainBatch) -> Gradient:
-        """Gradient at the shared weights, clipped: temporary and shared updates see the same.
-
-        A gradient that is not finite counts as a loss that is not: no scaling makes it an update.
-        """
-        self._state.search_task.custom.seed("supernet", self.step)
-        with self._part(configuration):
-            loss, tensors = self._state.supernet.gradient(
-                self._state.search_task.path(configuration), batch, self._smoothing(configuration)
-            )
-            value, norm = torch.stack((loss, norm_of(tensors))).tolist()  # one wait for the device instead of two
-        if not math.isfinite(norm):
-            return Gradient(loss=math.nan, tensors=tensors)
-        return Gradient(loss=value, tensors=clip(tensors, norm))
-
-    @contextmanager
-    def trial(self, configuration: Configuration, gradient: Gradient) -> Iterator[None]:
-        """Temporary weights under the configuration's own hyperparameters, whose rate no restart of the supernet lowers: it is judged."""
-        rule = rule_of(self._state.search_task.recipe(configuration), self._scheduled_rate(configuration))
-        with self._state.supernet.trial(self._state.search_task.path(configuration), gradient.tensors, rule):
-            yield
-
-    def commit(self, configuration: Configuration, gradient: Gradient, reference: Configuration) -> None:
-        """Update the shared weights, unless the gradient is of a loss that is not finite."""
-        if math.isfinite(gradient.loss):
-            rule = rule_of(self._state.search_task.recipe(reference), self.learning_rate(reference))
-            self._state.supernet.commit(self._state.search_task.path(configuration), gradient.tensors, rule)
-
-    def try_commit(self, configuration: Configuration, gradient: Gradient, reference: Configuration) -> bool:
-        """Update the shared weights and take it back when the guard calls it harmful."""
-        if not math.isfinite(gradient.loss):
-            return False
-        optimizer = self._state.search_task.recipe(reference).optimizer
-        with self._state.supernet.revertible(self._state.search_task.path(configuration), optimizer) as revert:
-            self.commit(configuration, gradient, reference)
-            is_kept = self._state.guards.update.accepts(gradient.loss, self._training_loss(configuration))
-            if not is_kept:
-                revert()
-        return is_kept
-
-    def loss(self, configuration: Configuration, batch: RewardBatch) -> float:
-        """Mean loss on the reward batch."""
-        self._state.search_task.custom.seed("supernet", self.step)
-        with self._part(configuration):
-            loss, _ = self._state.supernet.loss_and_quality(self._state.search_task.path(configuration), batch)
-            return float(loss)
-
-    def _training_loss(self, configuration: Configuration) -> float:
-        """The loss of `gradient` on the step's training batch with the weights as they stand: the same draws, the same mode."""
-        self._state.search_task.custom.seed("supernet", self.step)
-        batch, smoothing = self.train_batch(), self._smoothing(configuration)
-        with self._part(configuration):
-            return float(self._state.supernet.training_loss(self._state.search_task.path(configuration), batch, smoothing))
-
-    def _smoothing(self, configuration: Configuration) -> float:
-        return self._state.search_task.recipe(configuration).label_smoothing
-
-    def score(self, configuration: Configuration, batch: RewardBatch) -> float:
-        """Quality on the reward batch with the price of size."""
-        self._state.search_task.custom.seed("supernet", self.step)
-        with self._part(configuration):
-            _, quality = self._state.supernet.loss_and_quality(self._state.search_task.path(configuration), batch)
-            self.last_quality = float(quality)
-            return self._state.search_task.objective(self.last_quality, configuration)
-
-    @contextmanager
-    def _part(self, configuration: Configuration) -> Iterator[None]:
-        """Attribute a failure of the block to the sample; skip the block if the device failed at this step in an earlier process.
-
-        Raises:
-            CandidateError: The sample cannot be trained or scored.
-        """
-        self.failed = configuration
-        if (fault := self._state.faults.get(self.culprit)) is not None:
-            raise CandidateError(fault)
-        with candidate_part(f"a sample at step {self.step}", culprit=self.culprit, is_custom=self._state.search_task.custom.is_custom):
-            yield
-        self.failed = None
-
-    def learning_rate(self, configuration: Configuration) -> float:
-        """Peak of the configuration times the supernet's own schedule, lowered by each restart."""
-        return self._scheduled_rate(configuration) * self._state.guards.safety.rate_factor
-
-    def _scheduled_rate(self, configuration: Configuration) -> float:
-        return rate_at(self._state.search_task.recipe(configuration), self.step, self.num_steps)
-
-    def rng(self, name: str) -> np.random.Generator:
-        """A generator keyed by (seed, stage, step, name)."""
-        return stream(self._state.search_task.seed, "supernet", self.step, name)
+    @property
+    def sample(self) -> Configuration:
+        """What was drawn."""
+        return self.draw.configuration
 
 
 class SupernetStage:
     """A run of supernet steps.
 
     Warmup: the first ones, uniform paths, no architecture reward. Supernet: the others, every sample is rewarded and the controller learns.
+    A step is read when the gradient of the next one is queued, so that nothing waits for the device; the last of a stage is at its end.
     """
 
     def __init__(self, state: SearchState, name: Stage, num_steps: int) -> None:
         """`num_steps`: its part of the progress, in steps at the default batch size."""
-        self._state = state
+        assert isinstance(state.algorithm, SupernetAlgorithm)  # noqa: S101 - plans of the others have no supernet steps
+        self._state, self._algorithm = state, state.algorithm
         self._steps_done = 0
         self._failures = 0
+        self._pending: PendingStep | None = None
+        """The step that was taken last, until it is read."""
         self.name = name
         self._num_planned = num_steps
 
@@ -204,29 +77,98 @@ class SupernetStage:
     def advance(self) -> bool:
         """One supernet step; a fault that cannot be repaired abandons the supernet, and the race continues with the lanes."""
         self._leave_failing_device()
-        first, _ = self._span()
-        if not self._has_more():
-            return False
-        self._keep_copy(first + self._steps_done)
-        context = SupernetStepContext(self._state, first + self._steps_done)
+        if self._has_more():
+            self._take(SupernetStepContext(self._state, self._span()[0] + self._steps_done))
+        if self._has_more():
+            return True
+        self.settle()
+        self._drop_copy()
+        return False
+
+    def settle(self) -> None:
+        """Read the step that is pending, if there is one, where no other follows it."""
+        if not self._read_pending():
+            self._recover()
+
+    def _take(self, context: SupernetStepContext) -> None:
+        """Queue a step; between its gradient and its update read the one before."""
+        begun = self._begin(context)
+        if not self._read_pending():  # the gradient is of weights that are lost
+            self._spend(begun.sample)
+            if not self._recover():
+                return
+            begun = self._begin(context)
+        self._keep_copy(context.step)
+        queued = self._finish(context, begun)
+        self._steps_done += 1
+        if isinstance(queued, CandidateError):
+            self._reject(context, queued)
+            return
+        self._state.failed_samples = 0
+        update, measurements = queued
+        record = self._book(context, update.draw.configuration, update.reference, update)
+        self._pending = PendingStep(number=context.step, reference=update.reference, measurements=measurements, record=record)
+        if not self._algorithm.has_lag:
+            self.settle()
+
+    def _begin(self, context: SupernetStepContext) -> _Begun:
+        """Draw a sample and queue its gradient."""
+        draw = self._algorithm.sample(context)
         try:
-            done = self._state.algorithm.step(context)
+            return _Begun(draw=draw, gradient=context.gradient(draw.configuration, context.train_batch()))
         except DeviceError:
             raise
         except CandidateError as error:
-            done = self._reject(context)
-            self._steps_done += 1
-            self._book(done)
-            self._count_failure(done.sample, str(error))
-        else:
-            self._steps_done += 1
-            self._state.failed_samples = 0
-            self._book(done)
-            self._watch(done, context.last_quality)
-        if not self._has_more():
-            self._drop_copy()
-            return False
-        return True
+            return _Begun(draw=draw, gradient=error)
+
+    def _finish(self, context: SupernetStepContext, begun: _Begun) -> tuple[Update, Measurements] | CandidateError:
+        """Queue the rest of a step; a failure of the sample's network is returned."""
+        if isinstance(begun.gradient, CandidateError):
+            return begun.gradient
+        try:
+            update = self._algorithm.train(context, begun.draw, begun.gradient)
+            with context.attribute_to(begun.sample):
+                return update, Measurements.of(update)
+        except DeviceError:
+            raise
+        except CandidateError as error:
+            return error
+
+    def _read_pending(self) -> bool:
+        """Learn from the step that is pending, if there is one; whether the supernet may go on with the weights that it has."""
+        if (pending := self._pending) is None:
+            return True
+        context = SupernetStepContext(self._state, pending.number)
+        with candidate_part(f"step {pending.number} of the supernet", culprit=context.culprit, is_custom=False):
+            reading = pending.measurements.read()
+        self._pending = None
+        if not reading.is_kept:
+            self._count_rejection(pending)
+        lesson = self._algorithm.learn(context, reading)
+        self._state.report_supernet(
+            replace(
+                pending.record,
+                loss=finite(reading.loss),
+                is_finite=math.isfinite(reading.loss),
+                reward=lesson.reward,
+                advantage=lesson.advantage,
+                is_rejected=not reading.is_kept,
+            ),
+            has_learned=lesson.has_learned,
+        )
+        return self._is_sound(reading, lesson)
+
+    def _count_rejection(self, pending: PendingStep) -> None:
+        """The device has put weights and moments back; Adam's counts are numbers of the host."""
+        state = self._state
+        optimizer = state.search_task.recipe(pending.reference).optimizer
+        state.supernet.discount(state.search_task.path(pending.measurements.draw.configuration), optimizer)
+        state.guards.update.num_rejected += 1
+        if state.guards.update.num_rejected == 1:
+            state.notify(
+                NoticeReason.UPDATE_REJECTED,
+                "an update that harmed its own training batch was taken back; history.jsonl marks such steps as rejected",
+            )
 
     def _keep_copy(self, step: int) -> None:
         """Copy the state before `step` now and then, if it is healthy: the supernet restarts from there should it diverge."""
@@ -259,20 +201,23 @@ class SupernetStage:
     def _leave_failing_device(self) -> None:
         """Leave a supernet under which the device fails again and again: every failure costs a process."""
         state = self._state
-        if not state.supernet_is_abandoned and sum(fault.startswith(_CULPRIT) for fault in state.faults) >= _MAX_DEVICE_ERRORS:
+        if not state.supernet_is_abandoned and sum(fault.startswith(CULPRIT) for fault in state.faults) >= _MAX_DEVICE_ERRORS:
             state.supernet_is_abandoned = True
             state.notify(
                 NoticeReason.SUPERNET_DIVERGED,
                 f"the device failed {_MAX_DEVICE_ERRORS} times in the supernet: it is abandoned, and {self._describe_unspent()}",
             )
 
-    def _reject(self, context: SupernetStepContext) -> SupernetStep:
-        """A sample that fails counts as one whose update was taken back: the weights stay, and the controller learns to avoid it."""
+    def _reject(self, context: SupernetStepContext, error: CandidateError) -> None:
+        """A sample that fails counts as one whose update was taken back: the weights stay, and the controller learns to avoid it.
+
+        It learns at once: nothing of the sample is to be read from the device.
+        """
         sample = context.failed or self._state.search_task.space.default
-        has_learned = not context.is_warmup and self._state.algorithm.reject(sample)
-        return SupernetStep(
-            sample=sample, loss=math.nan, learning_rate=context.learning_rate(sample), is_rejected=True, has_learned=has_learned
-        )
+        has_learned = not context.is_warmup and self._algorithm.reject(sample)
+        record = replace(self._book(context, sample, sample), is_finite=False, is_rejected=True)
+        self._state.report_supernet(record, has_learned=has_learned)
+        self._count_failure(sample, str(error))
 
     def _count_failure(self, sample: Configuration, fault: str) -> None:
         """Say the first failure of the stage; leave a supernet in which nothing can be trained."""
@@ -288,28 +233,28 @@ class SupernetStage:
                 f"{_MAX_FAILURES} samples of the supernet in a row failed: it is abandoned, and {self._describe_unspent()}; {fault}",
             )
 
-    def _watch(self, done: SupernetStep, quality: float | None) -> None:
-        """Abandon shared weights that are lost, and a controller that decided on nothing."""
+    def _is_sound(self, reading: Reading, lesson: Lesson) -> bool:
+        """Whether the weights are finite, and the controller has not decided on nothing, which abandons the supernet."""
         state = self._state
-        if done.is_rejected and state.guards.update.num_rejected == 1:
-            state.notify(
-                NoticeReason.UPDATE_REJECTED,
-                "an update that harmed its own training batch was taken back; history.jsonl marks such steps as rejected",
-            )
-        if math.isfinite(done.loss):
-            state.guards.safety.record(done.loss)
-        else:
-            self._restart()
-            return
-        if quality is None or not state.search_task.spec.algorithm.has_race:
-            return
-        if state.guards.collapse.is_collapsed(quality, state.algorithm.policy.normalized_entropy()):
+        if not math.isfinite(reading.loss):
+            return False
+        state.guards.safety.record(reading.loss)
+        if reading.quality is None or lesson.reward is None or not state.search_task.spec.algorithm.has_race:
+            return True
+        if state.guards.collapse.is_collapsed(reading.quality, state.algorithm.policy.normalized_entropy()):
             state.supernet_is_abandoned = True
             state.notify(
                 NoticeReason.POLICY_COLLAPSED,
                 f"the controller has decided while its samples are no better than chance, after {self._steps_done} steps of {self.name};"
                 f" the supernet is abandoned and the race decides; {self._describe_unspent()}",
             )
+        return not state.supernet_is_abandoned
+
+    def _recover(self) -> bool:
+        """Restart a supernet that was not abandoned; whether it continues."""
+        if not self._state.supernet_is_abandoned:
+            self._restart()
+        return not self._state.supernet_is_abandoned
 
     def _restart(self) -> None:
         """Continue from the last finite state at a third of the rate; after two restarts leave the supernet to the race."""
@@ -340,38 +285,47 @@ class SupernetStage:
         return f"{left:.2f} of its {planned:.2f} trainings are not spent"
 
     def state_dict(self) -> dict[str, Any]:
-        """Steps done, and those that failed."""
-        return {"step": self._steps_done, "failures": self._failures}
+        """Steps done, those that failed, and the step that is pending; waits for the device."""
+        pending = None if self._pending is None else self._pending.to_json()
+        return {"step": self._steps_done, "failures": self._failures, "pending": pending}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`."""
-        self._steps_done = int(state["step"])
-        self._failures = int(state["failures"])
+        self._steps_done, self._failures = int(state["step"]), int(state["failures"])
+        self._pending = None if state["pending"] is None else PendingStep.from_json(state["pending"])
 
-    def _book(self, done: SupernetStep) -> None:
-        state, search_task = self._state, self._state.search_task
+    def _book(
+        self, context: SupernetStepContext, sample: Configuration, reference: Configuration, update: Update | None = None
+    ) -> StepRecord:
+        """Count a step, of which only the gradient was taken if there is no `update`; the record without what is still to be read."""
+        state = self._state
         state.ledger.advance_to(state.ledger.step + self._count_units(self._steps_done) - self._count_units(self._steps_done - 1))
-        works, size = search_task.works, state.supernet_batch_size
-        num_examples = done.num_train_forwards * size + done.num_reward_forwards * search_task.reward_batch_size
-        cost = done.num_gradients * works.gradient(done.sample, size) + works.forward(done.sample, num_examples)
-        state.ledger.spend(self.name, cost, gradients=done.num_gradients * works.gradient_alone(done.sample, size))
-        use = search_task.use(done.sample, done.num_gradients * size, num_examples)
-        state.ledger.usage.add(self.name, use)
-        record = StepRecord(
+        use = self._spend(sample) if update is None else self._spend_update(update)
+        return StepRecord(
             use=use,
             stage=self.name,
             step=state.ledger.step,
             steps=state.ledger.steps,
             cost=state.ledger.cost,
-            loss=finite(done.loss),
-            is_finite=math.isfinite(done.loss),
-            learning_rate=done.learning_rate,
-            reward=done.reward,
-            advantage=done.advantage,
-            is_rejected=done.is_rejected,
-            sample=search_task.space.as_mapping(done.sample),
+            loss=None,
+            learning_rate=context.learning_rate(reference),
+            sample=state.search_task.space.as_mapping(sample),
         )
-        state.report_supernet(record, has_learned=done.has_learned)
+
+    def _spend_update(self, update: Update) -> StepUse:
+        num_examples = update.num_train_forwards * self._state.supernet_batch_size
+        num_examples += update.num_reward_forwards * self._state.search_task.reward_batch_size
+        return self._spend(update.draw.configuration, update.num_gradients, num_examples)
+
+    def _spend(self, sample: Configuration, num_gradients: int = 1, num_examples: int = 0) -> StepUse:
+        """Book gradients along a path, and forward passes of examples."""
+        state, size = self._state, self._state.supernet_batch_size
+        works = state.search_task.works
+        cost = num_gradients * works.gradient(sample, size) + works.forward(sample, num_examples)
+        state.ledger.spend(self.name, cost, gradients=num_gradients * works.gradient_alone(sample, size))
+        use = state.search_task.use(sample, num_gradients * size, num_examples)
+        state.ledger.usage.add(self.name, use)
+        return use
 
 
 def _name_rate(factor: float) -> str:

@@ -7,10 +7,10 @@ all the same (measured, docs/algorithm.md).
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping
 from typing import Any, Final
 
+import torch
 from torch import Tensor
 
 from autohas_trainer.engine.training.safety_copy import SafetyCopy
@@ -35,42 +35,59 @@ _MARGIN: Final = 0.05
 
 
 class UpdateGuard:
-    """Judges an update by what it did to the loss of its own training batch."""
+    """Judges an update by what it did to the loss of its own training batch, on the device: no judgement waits for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
         """Nothing seen yet: only updates whose loss is not finite are harmful."""
-        self._improvements: list[float] = []
+        self._improvements = torch.zeros(_MEMORY, dtype=torch.float64, device=device)
+        """(_MEMORY,) those of the latest accepted updates, by their number modulo _MEMORY; unused places are 0."""
+        self._num_accepted = torch.zeros((), dtype=torch.int64, device=device)
+        self._places = torch.arange(_MEMORY, device=device)
         self.num_rejected = 0
+        """Updates that were taken back, as far as they have been read."""
 
-    def accepts(self, before: float, after: float) -> bool:
-        """Whether an update may stay.
+    @torch.no_grad()
+    def judge(self, before: Tensor, after: Tensor) -> Tensor:
+        """Return whether an update may stay, a boolean scalar tensor.
 
         Args:
-            before: Mean training loss of the path before the update.
+            before: Mean training loss of the path before the update, a scalar tensor.
             after: The same loss of the same batch and path afterwards: same smoothing, same mode, same draws.
         """
-        improvement = before - after
-        is_kept = math.isfinite(improvement) and improvement >= self._lowest()
-        if is_kept:
-            self._improvements = [*self._improvements, improvement][-_MEMORY:]
-        else:
-            self.num_rejected += 1
+        improvement = before.double() - after.double()
+        is_kept = improvement.isfinite() & (improvement >= self._find_lowest())
+        is_here = is_kept & (self._places == self._num_accepted % _MEMORY)
+        self._improvements = torch.where(is_here, improvement, self._improvements)
+        self._num_accepted = self._num_accepted + is_kept
         return is_kept
 
-    def _lowest(self) -> float:
-        if len(self._improvements) < _MIN_MEMORY:
-            return -math.inf
-        median = statistics.median(self._improvements)
-        spread = statistics.median(abs(improvement - median) for improvement in self._improvements)
-        return median - _WIDTH * max(_MAD_TO_DEVIATION * spread, _MIN_DEVIATION)
+    def _find_lowest(self) -> Tensor:
+        """The least improvement of an update that may stay."""
+        is_used = self._places < self._num_accepted
+        count = self._num_accepted.clamp(1, _MEMORY)
+        median = _median(torch.where(is_used, self._improvements, math.inf), count)
+        spread = _median(torch.where(is_used, (self._improvements - median).abs(), math.inf), count)
+        lowest = median - _WIDTH * (_MAD_TO_DEVIATION * spread).clamp(min=_MIN_DEVIATION)
+        return torch.where(self._num_accepted < _MIN_MEMORY, -math.inf, lowest)
 
     def state_dict(self) -> dict[str, Any]:
-        """As JSON."""
-        return {"improvements": self._improvements, "numRejected": self.num_rejected}
+        """As JSON; waits for the device."""
+        used = min(count := int(self._num_accepted), _MEMORY)
+        return {"improvements": self._improvements[:used].tolist(), "numAccepted": count, "numRejected": self.num_rejected}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`."""
-        self._improvements, self.num_rejected = list(state["improvements"]), int(state["numRejected"])
+        values = [*state["improvements"], *[0.0] * (_MEMORY - len(state["improvements"]))]
+        self._improvements = torch.tensor(values, dtype=torch.float64, device=self._places.device)
+        self._num_accepted = torch.tensor(state["numAccepted"], dtype=torch.int64, device=self._places.device)
+        self.num_rejected = int(state["numRejected"])
+
+
+def _median(values: Tensor, count: Tensor) -> Tensor:
+    """Return the median of the `count` least values, a scalar tensor: the mean of the middle two where they are even."""
+    ordered, _ = values.sort()
+    middle = torch.stack(((count - 1) // 2, count // 2))
+    return ordered.index_select(0, middle).mean()
 
 
 class CollapseWatch:
@@ -104,9 +121,9 @@ class CollapseWatch:
 class SupernetGuards:
     """The three guards of one search."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, device: torch.device) -> None:
         """Nothing seen yet."""
-        self.update = UpdateGuard()
+        self.update = UpdateGuard(device)
         self.collapse = CollapseWatch(task.constant_quality)
         self.safety = SafetyCopy(task.constant_loss)
 
