@@ -129,7 +129,8 @@ def trial(strategy: str, steps: int, kills: int, rng: random.Random, changes: Ma
             end, moments = survive(file, root / f"killed-{run}", min(left, MAX_KILLS_PER_SEARCH), seconds, rng)
             left, run = left - len(moments), run + 1
             verdict = "equal" if end == expected else f"DIFFERENT: {end}"
-            yield f"| {strategy} | {', '.join(f'{m:.1f}' for m in moments)} s | {verdict} |", end != expected
+            killed = f"{', '.join(f'{m:.1f}' for m in moments)} s" if moments else "ended before the kill"
+            yield f"| {strategy} | {killed} | {verdict} |", end != expected
 
 
 def main() -> int:
