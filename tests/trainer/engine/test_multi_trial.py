@@ -21,7 +21,7 @@ from autohas_trainer.algorithms import MultiTrial
 from autohas_trainer.algorithms._proposer import TrialRecord
 from autohas_trainer.algorithms.uniform import draw_uniformly
 from autohas_trainer.engine.training.training import Training
-from autohas_trainer.errors import Interrupted
+from autohas_trainer.errors import CandidateError, Interrupted
 from engine_fixtures import MemorySink, Stop, search, small_search
 
 HALVING = {"name": "SuccessiveHalving"}
@@ -56,7 +56,7 @@ def _compared(sink: MemorySink) -> list[tuple[int, float]]:
 
 
 def test_halving_trains_a_bracket_of_the_paper(tmp_path: Path) -> None:
-    """Four rungs with eta 3: 27@1 (the default and 26 more), 9@3, 3@9, 1@27, and nobody is trained twice."""
+    """Four rungs with eta 3: 27@1 (the default and 26 more), 9@3, 3@9, 1@27, and no step of a trial is repeated."""
     sink = _run(_document(HALVING, "6", eta=3, count=4), tmp_path)
     assert _compared(sink)[:4] == [(26, 1), (9, 3), (3, 9), (1, 27)]
     furthest = {record.name: round(record.fraction * 27) for record in sorted(sink.candidates, key=lambda record: record.fraction)}
@@ -158,3 +158,25 @@ def test_a_search_that_stops_at_every_third_step_ends_as_the_undisturbed_one(alg
     assert outcome.candidates == expected.outcome.candidates
     assert [*steps, *sink.steps] == expected.steps
     assert {record.stage for record in steps} == {Stage.RACE}
+
+
+def test_a_search_whose_trials_all_fail_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial that fails in its first step costs one step, and a range has no last value: after 50 in a row no further one is proposed."""
+    original, failed = Training.step, list[Configuration]()
+
+    def step(self: Training) -> float | None:
+        if self.configuration == self._search_task.space.default:
+            return original(self)
+        failed.append(self.configuration)
+        assert len(failed) < 200
+        raise CandidateError("training step 0 raised ValueError: no")
+
+    monkeypatch.setattr(Training, "step", step)
+    rates = {"name": "learning_rate", "continuous": {"min": "0.001", "max": "1", "scale": "Log"}}
+    sink = _run(with_change(_document(HALVING, "4"), "spec.searchSpace.hyperparameters", [rates]), tmp_path)
+
+    assert sink.outcome is not None
+    assert (sink.outcome.winner, len(failed)) == ("default", 50)
+    assert ["the latest trials all failed" in n.message for n in sink.notices if n.reason == "BudgetLeft"] == [True]
+    ends = [notice.message for notice in sink.notices if "no further trial" in notice.message]
+    assert ends == ["the last 50 trials failed, so that no further trial is proposed: training step 0 raised ValueError: no"]

@@ -17,6 +17,7 @@ from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.algorithms.one_factor import list_neighbours
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.engine.stages.further_lanes import further_lanes
+from autohas_trainer.engine.stages.multi_trial import find_fault_of_all
 from autohas_trainer.engine.training.compute import explain_precision
 from autohas_trainer.engine.training.longer import predict_longer
 from autohas_trainer.events import LongerTraining
@@ -110,6 +111,8 @@ def report_unspent(state: SearchState, reason: StopReason | None) -> None:
         why = f"{state.search_task.spec.algorithm.name} trains the default once; a longer training is longer by training.steps or epochs"
     elif not state.search_task.spec.algorithm.has_race:
         why = "no race follows the supernet that could spend them"
+    elif state.search_task.spec.algorithm.row.race is Race.BRACKETS and find_fault_of_all(state) is not None:
+        why = "the latest trials all failed"
     elif not further_lanes(state, 1):
         why = "every configuration that could be drawn was a candidate"
     elif state.search_task.spec.algorithm.row.race is Race.LEADERS and not _has_untried_neighbour(state):

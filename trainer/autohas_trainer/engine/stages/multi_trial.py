@@ -16,19 +16,23 @@ from autohas_api.algorithms.brackets import Bracket
 from autohas_api.algorithms.multi_trial import TrialPlan
 from autohas_api.space.decisions import Configuration, initial_points
 from autohas_api.wire.messages import Stage
+from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.algorithms import MultiTrial
 from autohas_trainer.algorithms._proposer import TrialRecord
 from autohas_trainer.engine.accounting.spending import SLACK
+from autohas_trainer.engine.candidate_faults import fault_key
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.engine.stages.further_lanes import report_unaffordable
 from autohas_trainer.engine.stages.ranking import rank_finite, report_rung
 from autohas_trainer.engine.stages.trial_prices import TrialPrices
 from autohas_trainer.engine.training.comparison import beats
 
-__all__ = ["MultiTrialStage"]
+__all__ = ["MultiTrialStage", "find_fault_of_all"]
 
 _PROPOSALS_PER_TRIAL: Final = 6
 """Proposals that are looked at for one trial: those that cost too much are passed over, and then the bracket begins without it."""
+_MAX_FAILURES: Final = 50
+"""Ours: trials in a row that fail before no further one is proposed. Each costs one step, so that a budget pays for thousands."""
 
 
 class MultiTrialStage:
@@ -96,12 +100,17 @@ class MultiTrialStage:
             return True
         if self._bracket == 0 and self._shape.num_trials == 1:
             return self._begin_bracket()
+        if (fault := find_fault_of_all(self._state)) is not None:
+            text = f"the last {_MAX_FAILURES} trials failed, so that no further trial is proposed: {fault}"
+            self._state.notify(NoticeReason.CANDIDATE_FAILED, text)
         self._state.winner = self._best
         return False
 
     def _enter_next(self) -> bool:
         """Enter one more trial of the bracket, at its first rung; returns whether there is one."""
         if self._rung != self._shape.first_rung or len(self._trials) == self._shape.num_trials:
+            return False
+        if find_fault_of_all(self._state) is not None:
             return False
         state, search_task = self._state, self._state.search_task
         initial, history = set(initial_points(search_task.spec, search_task.space)), self._list_history()
@@ -153,6 +162,7 @@ class MultiTrialStage:
             if is_better and beats(comparisons[name], comparisons[DEFAULT]):
                 self._best = name
             self._report([name], [name] if name == self._best else [])
+            state.forget_contributions(last, [name])
         self._keep_only(self._trials[self._position :])
 
     def _report(self, names: Sequence[str], kept: Collection[str]) -> None:
@@ -183,14 +193,14 @@ class MultiTrialStage:
         trials = [state.configurations[name] for name in self._trials if name != DEFAULT] + [proposed]
         began, eta = len(self._trials) + 1, state.search_task.rungs.eta
         counts = {rung: shape.num_at(rung, eta, began) for rung in range(shape.first_rung + 1, self._last + 1)}
-        price = self._prices.enter(proposed, shape.first_rung) + self._prices.reserve(trials, counts)
-        return price + self._prices.repeats([*trials, state.configurations[self._best]]) <= state.trainings_left + SLACK
+        price = self._prices.price_entry(proposed, shape.first_rung) + self._prices.price_ways(trials, counts)
+        return price + self._prices.price_repeats([*trials, state.configurations[self._best]]) <= state.trainings_left + SLACK
 
     def _replan(self) -> None:
         """Let progress follow what the ledger pays for, at the price of the default; the newest trial is still to be trained."""
         state, plan, number, first = self._state, self._trial_plan, self._bracket, self._shape.first_rung
         num_done, whole = len(self._trials) - (number == 0) - 1, plan.count_new(number)
-        left = state.trainings_left + num_done * self._prices.enter(state.search_task.space.default, first) + SLACK
+        left = state.trainings_left + num_done * self._prices.price_entry(state.search_task.space.default, first) + SLACK
         sizes = range(num_done + 1, whole + 1)
         size = max((size for size in sizes if plan.price_of(number, size) <= left), default=num_done + 1)
         remaining = plan.steps_of(number, size) - num_done * plan.ends[first]
@@ -236,6 +246,12 @@ class MultiTrialStage:
         """Continue from `state_dict`."""
         self._bracket, self._rung, self._position = int(state["bracket"]), int(state["rung"]), int(state["position"])
         self._trials, self._num_proposed, self._best = list(state["trials"]), int(state["proposed"]), str(state["best"])
+
+
+def find_fault_of_all(state: SearchState) -> str | None:
+    """Why the last trial failed, where all of the last `_MAX_FAILURES` did: an error in custom code that only the default avoids."""
+    latest = [fault_key(state.configurations[name]) for name in sorted(state.comparisons, key=_number)[-_MAX_FAILURES:]]
+    return state.faults[latest[-1]] if len(latest) == _MAX_FAILURES and all(key in state.faults for key in latest) else None
 
 
 def _number(name: str) -> int:
