@@ -74,7 +74,7 @@ class AlgorithmSpec:
         mixing: Value of a sample of a continuous range whose spec does not say: one of those of `Continuous.mixing`.
         is_search: Whether it looks for another configuration than the default.
         race: How the winner is chosen.
-        schedule: How trials are cut short; None where the race is not one of brackets.
+        schedule: How trials are cut short; None for an algorithm that does not train trials.
         check: Finds a knob that does not fit the rest of the spec.
         refine: The row for given knobs, where knobs change what it says.
         notice: What a person who starts such a search must know of its form; None: nothing.

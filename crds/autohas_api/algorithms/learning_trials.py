@@ -12,7 +12,7 @@ from functools import partial
 
 from pydantic import Field
 
-from autohas_api.algorithms.algorithm_spec import AlgorithmSpec, SpecProblem
+from autohas_api.algorithms.algorithm_spec import AlgorithmSpec
 from autohas_api.algorithms.brackets import Schedule
 from autohas_api.algorithms.multi_trial import TrialPlan, build_row
 from autohas_api.algorithms.plan_request import PlanRequest
@@ -42,7 +42,6 @@ def build_learning_row(  # noqa: PLR0913 - what a row consists of, except for wh
     num_known: Callable[[PlanRequest], int],
     fewest: Callable[[PlanRequest], str],
     refine: Callable[[AlgorithmSpec, Model | None], AlgorithmSpec] = lambda row, _: row,
-    check: Callable[[PlanRequest], SpecProblem | None] = lambda _: None,
     stage_texts: Mapping[str, str],
 ) -> AlgorithmSpec:
     """The row of a multi-trial algorithm whose sampler learns.
@@ -55,10 +54,9 @@ def build_learning_row(  # noqa: PLR0913 - what a row consists of, except for wh
         num_known: Trials whose results the sampler must know before it uses them.
         fewest: What the smallest budget pays for, for a sentence.
         refine: The row for given knobs.
-        check: Finds a knob that does not fit the rest of the spec.
         stage_texts: What the report says about a stage.
     """
-    row = build_row(schedule, name=name, description=description, knobs=knobs, refine=refine, check=check, stage_texts=stage_texts)
+    row = build_row(schedule, name=name, description=description, knobs=knobs, refine=refine, stage_texts=stage_texts)
     return replace(row, minimum=partial(_minimum, schedule, row.minimum, num_known), fewest=fewest)
 
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Final
 
-from autohas_api.algorithms.algorithm_spec import AlgorithmSpec, Race, SpecProblem
+from autohas_api.algorithms.algorithm_spec import AlgorithmSpec, Race
 from autohas_api.algorithms.brackets import Bracket, Schedule, find_bracket
 from autohas_api.algorithms.plan_request import Comparisons, PlanRequest
 from autohas_api.algorithms.rungs import Rungs
 from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.base.model import Model
 
-__all__ = ["MIN_TRIALS", "TrialPlan", "build_row", "describe_brackets", "with_schedule"]
+__all__ = ["MIN_TRIALS", "TrialPlan", "build_row", "describe_brackets"]
 
 MIN_TRIALS: Final = 2
 """The default and one other."""
@@ -110,10 +110,9 @@ def build_row(  # noqa: PLR0913 - what a row consists of, except for what the sc
     description: str,
     knobs: type[Model] | None = None,
     refine: Callable[[AlgorithmSpec, Model | None], AlgorithmSpec] = lambda row, _: row,
-    check: Callable[[PlanRequest], SpecProblem | None] = lambda _: None,
     stage_texts: Mapping[str, str],
 ) -> AlgorithmSpec:
-    """The row of a multi-trial algorithm; `refine` may give it another schedule by `with_schedule`."""
+    """The row of a multi-trial algorithm; `refine` may give it another schedule."""
     return AlgorithmSpec(
         name=name,
         description=description,
@@ -124,14 +123,8 @@ def build_row(  # noqa: PLR0913 - what a row consists of, except for what the sc
         race=Race.BRACKETS,
         schedule=schedule,
         refine=refine,
-        check=check,
         stage_texts=stage_texts,
     )
-
-
-def with_schedule(row: AlgorithmSpec, schedule: Schedule) -> AlgorithmSpec:
-    """The row with the plan and the smallest budget of another schedule."""
-    return replace(row, plan=partial(_plan, schedule), minimum=partial(_minimum, schedule), schedule=schedule)
 
 
 def _read(schedule: Schedule, request: PlanRequest) -> TrialPlan:

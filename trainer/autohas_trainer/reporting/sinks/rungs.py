@@ -45,14 +45,14 @@ def correlate_rungs(records: Sequence[CandidateRecord]) -> tuple[RungCorrelation
     for record in records:
         if record.score is not None:
             scores.setdefault(record.fraction, {}).setdefault(record.name, record.score)
-    found = []
+    correlations = []
     for early, late in combinations(sorted(scores), 2):
         names = [name for name in scores[early] if name in scores[late]]
         ranks = [_rank(np.array([scores[rung][name] for name in names])) for rung in (early, late)]
         if len(names) >= _FEWEST and all(ranks_N.std() > 0 for ranks_N in ranks):
             spearman = float(np.corrcoef(ranks[0], ranks[1])[0, 1])
-            found.append(RungCorrelation(early=early, late=late, num_candidates=len(names), spearman=spearman))
-    return tuple(found)
+            correlations.append(RungCorrelation(early=early, late=late, num_candidates=len(names), spearman=spearman))
+    return tuple(correlations)
 
 
 def _rank(scores_N: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
