@@ -31,6 +31,7 @@ def test_the_interval_is_student_s() -> None:
 
     assert (low, high) == pytest.approx((2 - 4.302653 / math.sqrt(3), 2 + 4.302653 / math.sqrt(3)), abs=1e-6)
     assert mean_interval([1.0, 2.0]) is None
+    assert mean_interval([1.0, 1.0, 1.0]) is None
 
 
 def test_a_difference_of_one_deviation_needs_ten_seeds() -> None:

@@ -57,7 +57,7 @@ def test_a_difference_within_the_noise_is_not_called_one() -> None:
     """The interval holds 0, and the sentence says how many seeds would show a difference of this size."""
     said = sentences(_comparison([1.0, 2.0, 3.0], [2.0, 2.0, 5.0]))
 
-    assert said[0] == "Your search has the best mean test rmse: 2."
+    assert said[0] == "Your search has the best mean test rmse, 2, but these seeds do not show that it is ahead of random search."
     assert said[1] == (
         "Your search and random search cannot be told apart: better by 1 (-1.48 to +3.48, 95 % interval over 3 seeds). A difference of this"
         " size would show in 80 % of comparisons with 10 seeds."
@@ -112,6 +112,19 @@ def test_a_failed_run_counts_as_lost_and_takes_the_mean_away() -> None:
     assert (both.wins, both.ties, both.losses) == (0, 1, 0)
 
 
+def test_equal_differences_have_no_interval() -> None:
+    """Better by exactly 1 on three seeds: a spread of 0 proves nothing, and neither heading nor sentence says so."""
+    comparison = _comparison([1.0, 2.0, 3.0], [2.0, 3.0, 4.0])
+    difference = summary_rows(comparison)[1].difference
+
+    assert difference is not None
+    assert (difference.mean, difference.low, difference.t, difference.is_clear) == (1.0, None, None, False)
+    assert sentences(comparison)[:2] == [
+        "Your search has the best mean test rmse, 2, but these seeds do not show that it is ahead of random search.",
+        "Your search is better than random search by 1 on each of 3 seeds: without a spread there is no interval.",
+    ]
+
+
 def test_the_same_score_everywhere_is_no_difference() -> None:
     """Both return the default on every seed: a sentence without numbers of noise, and how often it was the default."""
     comparison = _comparison([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
@@ -145,8 +158,8 @@ def test_unequal_work_is_said_and_equal_work_too() -> None:
 
     assert "Work on average: 5.00 to 5.00 trainings of the default, of a budget of 5.5: equal within 1 %." in sentences(comparison)
     assert (
-        "Work on average: 3.10 to 5.90 trainings of the default, of a budget of 5.5. Your search spent less than the budget: trainings are"
-        " bought whole, and what was left paid for no further one. Random search spent more than the budget: the last candidates cost more"
+        "Work on average: 3.10 to 5.90 trainings of the default, of a budget of 5.5. Your search spent less than the budget: what was left"
+        " paid for no further training, or the search ended early. Random search spent more than the budget: the last candidates cost more"
         " than was set aside for them." in sentences(unequal)
     )
 

@@ -15,7 +15,6 @@ from typing import Any, Final
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.base.spec_errors import SpecError
-from autohas_api.spec.budget import MAX_STEPS
 from autohas_api.spec.search import Search, read
 from autohas_trainer.engine.search import search_digest
 
@@ -51,7 +50,7 @@ def _train_as_long(spec: _Spec) -> None:
     if "epochs" in training:
         training["epochs"] = f"{(Decimal(training['epochs']) * trainings).normalize():f}"
     else:
-        training["steps"] = min(MAX_STEPS, round(training["steps"] * trainings))
+        training["steps"] = round(training["steps"] * trainings)
     spec["budget"]["trainings"] = "1"
 
 

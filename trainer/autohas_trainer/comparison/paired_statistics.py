@@ -51,9 +51,12 @@ def pair(one: Sequence[float], other: Sequence[float]) -> Paired:
 
 
 def mean_interval(differences: Sequence[float]) -> tuple[float, float] | None:
-    """Student's interval of the mean with `COVERAGE`; None below `MIN_SEEDS` differences."""
+    """Student's interval of the mean with `COVERAGE`; None below `MIN_SEEDS` differences, and where nothing varies.
+
+    Equal differences, as of an accuracy on few examples, have no spread that could be that of further seeds.
+    """
     count = len(differences)
-    if count < MIN_SEEDS:
+    if count < MIN_SEEDS or deviation(differences) == 0:
         return None
     mean, error = statistics.fmean(differences), deviation(differences) / math.sqrt(count)
     half = _quantile(count, (1 + COVERAGE) / 2) * error

@@ -26,7 +26,7 @@ _EQUAL_WORK: Final = 0.05
 class Difference:
     """The user's search minus a method over the seeds that both have run, in the metric's unit; positive: the search is better.
 
-    `mean` is None where a run failed; `low`, `high` and `t` also with fewer than three seeds, and `t` where nothing varies.
+    `mean` is None where a run failed; `low`, `high` and `t` also with fewer than three seeds, and where nothing varies.
     """
 
     num_seeds: int
@@ -152,7 +152,11 @@ def _name_best(comparison: Comparison, rows: Sequence[MethodRow]) -> str:
     verb = "have" if len(equal) > 1 else "has"
     start = f"{_capital(names)} {verb} the best mean test {comparison.metric}"
     score, own = metric_text(comparison.metric, best.test or 0.0), rows[0]
-    if own.test is None or own.num_failed or own.test == best.test:
+    if best.name == OWN:
+        who = "they are" if len(equal) > 1 else "it is"
+        level = [_cut(row.title) for row in scored if row.difference is not None and row.test != best.test and not row.difference.is_clear]
+        return f"{start}, {score}, but these seeds do not show that {who} ahead of {_join(level)}." if level else f"{start}: {score}."
+    if own.test is None or own.num_failed:
         return f"{start}: {score}."
     own_score = metric_text(comparison.metric, own.test)
     if best.difference is not None and best.difference.is_clear:
@@ -172,6 +176,9 @@ def _judge(comparison: Comparison, own: MethodRow, row: MethodRow) -> str:
         return f"Your search and {other} have the same score on {_count(difference.num_seeds)}."
     size = size_text(comparison.metric, difference.mean)
     word = "better" if difference.mean > 0 else "worse"
+    if difference.low is None and difference.num_seeds >= MIN_SEEDS:
+        seeds = _count(difference.num_seeds)
+        return f"Your search is {word} than {other} by {size} on each of {seeds}: without a spread there is no interval."
     if difference.low is None:
         return (
             f"Your search is {word} than {other} by {size} on average; with {_count(difference.num_seeds)} nothing says whether that is"
@@ -227,7 +234,7 @@ def _say_work(comparison: Comparison, rows: Sequence[MethodRow]) -> str:
     parts = [f"{text}."]
     if less:
         names = _capital(" and ".join(less))
-        parts.append(f"{names} spent less than the budget: trainings are bought whole, and what was left paid for no further one.")
+        parts.append(f"{names} spent less than the budget: what was left paid for no further training, or the search ended early.")
     if more:
         names = _capital(" and ".join(more))
         parts.append(f"{names} spent more than the budget: the last candidates cost more than was set aside for them.")
@@ -285,6 +292,11 @@ def _cut(title: str) -> str:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def _join(titles: Sequence[str]) -> str:
+    """One, two, or more methods in a sentence."""
+    return " and ".join(filter(None, (", ".join(titles[:-1]), titles[-1])))
 
 
 def _count(number: int) -> str:
