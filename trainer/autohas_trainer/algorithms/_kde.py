@@ -3,7 +3,7 @@
 Source: Falkner et al. (2018), "BOHB", and its public code HpBandSter, which uses statsmodels: a product of kernels at each point,
 bandwidths by the rule of thumb 1.06 * deviation * n^(-1 / (4 + d)), the kernel of Aitchison and Aitken for a category.
 Ours: a category's kernel spreads over all its choices, not over those that occur, and its bandwidth ends at (k - 1) / k, where all k
-choices are as likely; densities are logarithms, because a product of twenty small numbers and more is no longer told from 0.
+choices are as likely; densities are logarithms, because a product of twenty small numbers and more may underflow.
 """
 
 from __future__ import annotations

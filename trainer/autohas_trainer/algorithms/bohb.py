@@ -8,7 +8,7 @@ Source: Falkner et al. (2018), "BOHB: Robust and Efficient Hyperparameter Optimi
     a condition    an inactive decision has the value of a random configuration in which it is active, or any value
 
 Ours: choices that are numbers are numbers, as HpBandSter asks for integers in their place. HpBandSter's code waits for 2 (d + 1) trials,
-so that none is both good and bad; the paper does not. An inactive decision is filled in anew for each draw. `_kde` has the densities.
+so that none is both good and bad; the paper does not. An inactive decision is filled in at each draw. `_kde` has the densities.
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@
     who dies            the oldest member, however good it is; without aging the worst member of the sample
 
 Source: Real et al. (2019), "Regularized Evolution for Image Classifier Architecture Search". Without aging and with a sample of two, Real
-et al. (2017), "Large-Scale Evolution of Image Classifiers". A sample has distinct members, as in the authors' public code.
-Ours: hyperparameters are changed as architecture is. A changed decision takes any of its other choices, or any value of its range;
+et al. (2017), "Large-Scale Evolution of Image Classifiers".
+Ours: a sample has distinct members, as in the public code of NAS-Bench-101; the authors' own code may draw a member twice.
+Hyperparameters are changed as architecture is. A changed decision takes any of its other choices, or any value of its range;
 decisions that the change makes active have their default. There is no mutation that changes nothing: a configuration is a trial once.
 """
 

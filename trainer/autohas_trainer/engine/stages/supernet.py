@@ -135,7 +135,7 @@ class SupernetStage:
             return error
 
     def _read_pending(self) -> bool:
-        """Learn from the step that is pending, if there is one; whether the supernet may go on with the weights that it has."""
+        """Learn from the step that is pending, if there is one; whether the supernet may continue with the weights that it has."""
         if (pending := self._pending) is None:
             return True
         context = SupernetStepContext(self._state, pending.number)
