@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -294,6 +295,18 @@ def test_a_test_of_other_classes_is_refused(tmp_path: Path) -> None:
     metadata = {"huggingface": other.schema.metadata[b"huggingface"].replace(b"dog", b"cow")}
     write_parquet(other.replace_schema_metadata(metadata), tmp_path / "test.parquet")
     with pytest.raises(DataError, match=r"test\.parquet: column label names other classes than the training files, or in another order"):
+        image_parquet(tmp_path, {"target": "label", "size": "8"})
+
+
+@pytest.mark.parametrize("names", [["dog", "cat"], None], ids=["another-order", "none"])
+def test_shards_that_name_the_classes_differently_are_refused(names: list[str] | None, tmp_path: Path) -> None:
+    """A number would be a cat in one shard and a dog in the other."""
+    shard, features = table(noise(20, 7)), {"label": {"names": names, "_type": "ClassLabel"}}
+    other = shard.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    write_parquet(shard, tmp_path / "train-0.parquet")
+    write_parquet(other, tmp_path / "train-1.parquet")
+    words = f"names the classes {'dog, cat' if names else 'not at all'}, and train-0.parquet names them cat, dog"
+    with pytest.raises(DataError, match=rf"train-1\.parquet: column label {re.escape(words)}"):
         image_parquet(tmp_path, {"target": "label", "size": "8"})
 
 

@@ -26,6 +26,7 @@ __all__ = ["ImageColumn", "find_image_column", "is_image_type", "open_image_colu
 
 _KEPT: Final = 64 << 20
 """Bytes of row groups that a process keeps; one group is kept whatever its size."""
+_MAX_NAMES: Final = 5
 _LARGEST_GROUP: Final = 256 << 20
 _BYTES, _PATH = "bytes", "path"
 """Fields of Hugging Face's struct."""
@@ -294,8 +295,29 @@ def is_image_type(kind: Any) -> bool:  # noqa: ANN401 - pyarrow's type
     return is_bytes(kind, types)
 
 
-def read_class_names(file: Path, column: str) -> tuple[str, ...] | None:
-    """Return the names that Hugging Face's datasets keeps for a column of class numbers; None: there are none."""
+def read_class_names(files: Sequence[Path], column: str) -> tuple[str, ...] | None:
+    """Return the names that Hugging Face's datasets keeps for a column of class numbers; None: there are none.
+
+    Raises:
+        DataError: Two files name the classes differently, so that one number would be two classes; or a file is damaged.
+    """
+    names = [_read_names(file, column) for file in files]
+    for file, other in zip(files, names, strict=True):
+        if other != names[0]:
+            message = (
+                f"{file}: column {column} names the classes {_list_names(other)}, and {files[0].name} names them {_list_names(names[0])};"
+                " write all files with the same names in the same order"
+            )
+            raise DataError(message)
+    return names[0]
+
+
+def _list_names(names: tuple[str, ...] | None) -> str:
+    """The first names of the classes, for a sentence."""
+    return "not at all" if names is None else ", ".join(names[:_MAX_NAMES]) + (", ..." if len(names) > _MAX_NAMES else "")
+
+
+def _read_names(file: Path, column: str) -> tuple[str, ...] | None:
     metadata = _read_schema(file).metadata or {}
     try:
         feature = json.loads(metadata[b"huggingface"])["info"]["features"][column]

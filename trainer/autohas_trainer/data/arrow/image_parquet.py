@@ -54,7 +54,7 @@ def image_parquet(path: Path, arguments: Mapping[str, str], reading: ImageReadin
     train_files, test_files = find_files(path, arguments.get("testFile"))
     column = find_image_column(train_files[0], arguments.get("image"))
     table = _read_roles(train_files, roles)
-    labels_N, classes = _read_labels(table, roles["target"], read_class_names(train_files[0], roles["target"]))
+    labels_N, classes = _read_labels(table, roles["target"], read_class_names(train_files, roles["target"]))
     train = _labelled(open_image_column(train_files, column), labels_N)
     test = _read_test(test_files, column, roles["target"], classes) if test_files else _take_none(train)
     name = f"image-parquet ({path})"
@@ -121,7 +121,7 @@ def _read_test(files: Sequence[Path], column: str, target: str, classes: tuple[s
     """
     find_image_column(files[0], column)
     table = _read_roles(files, {"target": target})
-    names = read_class_names(files[0], target)
+    names = read_class_names(files, target)
     if names is not None and names != classes:
         message = f"{files[0]}: column {target} names other classes than the training files, or in another order; write both alike"
         raise DataError(message)
