@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from pydantic import Field, create_model
 
@@ -15,7 +15,10 @@ from autohas_api.base.expressions import Expression, field
 from autohas_api.base.model import Model
 from autohas_api.base.rules import join_names, one_of, only_with
 
-__all__ = ["Algorithm", "is_one_of", "name_algorithms"]
+__all__ = ["MAX_SEED", "Algorithm", "is_one_of", "name_algorithms"]
+
+MAX_SEED: Final = 9007199254740991
+"""2^53 - 1: a JSON number holds no larger whole number exactly."""
 
 Knobs = TypeVar("Knobs", bound=Model)
 
@@ -27,7 +30,7 @@ class AlgorithmFields(Model):
     seed: int = Field(
         default=0,
         ge=0,
-        le=9007199254740991,
+        le=MAX_SEED,
         description="Seed of all random numbers of the search. Two runs with equal specs and seeds on equal hardware give equal results.",
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -20,6 +21,7 @@ from autohas_trainer.cli import comparing
 from autohas_trainer.cli.app import app
 from autohas_trainer.comparison.record import Comparison
 from autohas_trainer.events import Event, StepRecord
+from autohas_trainer.folder_lock import hold_folder
 from autohas_trainer.provenance import digest_file
 from autohas_trainer.reporting.sinks.progress_bar import BarSink
 from engine_fixtures import Killed, Stop
@@ -233,10 +235,11 @@ def test_a_damaged_record_is_refused(copied: Path) -> None:
     ("arguments", "fields", "code", "words"),
     [
         (("--seeds", 0), {}, 2, "Invalid value for '--seeds': Input should be greater than or equal to 1"),
+        (("--seeds", 3), {"algorithm__seed": 2**53 - 2}, 64, "--seeds 3: from spec.algorithm.seed 9007199254740990 on, the last seed is"),
         ((), {"searchSpace": {"hyperparameters": [ONE_RATE]}}, 78, "nothing to search"),
         ((), {"budget": {"trainings": "1"}}, 78, "spec.budget.trainings: must be at least"),
     ],
-    ids=["no seeds", "one configuration", "small budget"],
+    ids=["no seeds", "seeds beyond the largest", "one configuration", "small budget"],
 )
 def test_wrong_input_is_refused_before_anything_runs(
     arguments: tuple[object, ...], fields: dict[str, Any], code: int, words: str, tmp_path: Path
@@ -279,6 +282,18 @@ def test_own_code_without_a_seed_is_noticed(tmp_path: Path, monkeypatch: pytest.
     assert len({run.default_test for run in comparison.runs if run.default_test is not None}) == 2
     said = json.loads((tmp_path / "out" / "compare.json").read_text())["sentences"]
     assert any("different test scores in searches with the same seed (0): your code or the device" in sentence for sentence in said)
+
+
+def test_a_run_that_another_process_continues_is_left_to_it(copied: Path) -> None:
+    """`autohas run --resume` in the folder of a run has its lock: the comparison names the process and changes nothing there."""
+    place = copied / "search" / "seed-1"
+    place.mkdir()
+    with hold_folder(place):
+        printed = _autohas("compare", copied.parent / "search.yaml", "--seeds", 2, "--out", copied, "--resume")
+
+    assert printed.exit_code != 0
+    assert f"{place} is in use: process {os.getpid()} on host" in _flat(printed.output)
+    assert [path.name for path in place.iterdir()] == [".lock"]
 
 
 def test_other_data_are_refused_before_the_next_run(copied: Path) -> None:

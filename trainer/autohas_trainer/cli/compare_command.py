@@ -12,6 +12,7 @@ from rich.console import Console
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.base.yaml_file import Document
+from autohas_api.spec.algorithm import MAX_SEED
 from autohas_api.spec.search import Search, read
 from autohas_trainer.cli.command_form import Answer, OutputFormat, OutputOption, print_loading, program, run_command
 from autohas_trainer.cli.environment import available_threads, let_threads_sleep
@@ -74,6 +75,7 @@ def _compare(document: Document, options: _Options, stop: StopOnSignal) -> None:
     folder = options.out if options.out is not None else Path("autohas-out") / f"{read(changed).metadata.name}-compare"
     command = _command(document.source, options, folder)
     search = _read_search(changed, folder, command, resume=options.resume)
+    _check_seeds(search, options.seeds)
     console = Console(emoji=False, force_terminal=None if options.answer is None else False)  # bars do not mix with JSON
     let_threads_sleep()
     with work_in(folder, lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True)):
@@ -100,6 +102,18 @@ def _read_search(document: dict[str, object], folder: Path, command: str, *, res
             raise UsageError(message)
         raise UsageError(f"{folder} is not empty and holds no comparison: choose another folder with --out DIR")
     return read(document) if has_begun else accept(document)[0]
+
+
+def _check_seeds(search: Search, num_seeds: int) -> None:
+    """Refuse seeds that no search can have.
+
+    Raises:
+        UsageError: the last one is larger than the largest seed.
+    """
+    first = search.spec.algorithm.seed
+    if first + num_seeds - 1 > MAX_SEED:
+        message = f"--seeds {num_seeds}: from spec.algorithm.seed {first} on, the last seed is larger than {MAX_SEED}: lower either"
+        raise UsageError(message)
 
 
 def _command(source: str, options: _Options, folder: Path) -> str:

@@ -37,6 +37,7 @@ from autohas_trainer.comparison.summary import sentences, summary_fields, summar
 from autohas_trainer.engine.search import Job
 from autohas_trainer.errors import Interrupted
 from autohas_trainer.events import Identity, StopRequest
+from autohas_trainer.folder_lock import hold_folder
 from autohas_trainer.provenance import DataIdentity
 from autohas_trainer.reporting.sinks.live_state import LiveState
 from autohas_trainer.reporting.sinks.progress_bar import BarSink, duration
@@ -146,9 +147,21 @@ def _work(task: Comparing, run: Run, same_data: SameData, stop: StopRequest, con
 
 
 def _work_through(task: Comparing, run: Run, same_data: SameData, stop: StopRequest, console: Console) -> None:
-    """Run or resume one search; a finished one, whose end was not recorded, is left as it is."""
-    if find_finished(run.search, run.folder) is not None:
-        return
+    """Run or resume one search; a finished one, whose end was not recorded, is left as it is.
+
+    Raises:
+        FolderInUseError: another process works in the folder of the run, such as `autohas run --resume`.
+        TrainerError, OSError: as for a search.
+    """
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with hold_folder(run.folder) as unlocked:
+        if unlocked is not None:
+            _print(console, unlocked)
+        if find_finished(run.search, run.folder) is None:
+            _search(task, run, same_data, stop, console)
+
+
+def _search(task: Comparing, run: Run, same_data: SameData, stop: StopRequest, console: Console) -> None:
     job = Job(
         search=run.search,
         space=resolve(run.search.spec),
