@@ -57,7 +57,17 @@ def build_learning_row(  # noqa: PLR0913 - what a row consists of, except for wh
         stage_texts: What the report says about a stage.
     """
     row = build_row(schedule, name=name, description=description, knobs=knobs, refine=refine, stage_texts=stage_texts)
-    return replace(row, minimum=partial(_minimum, schedule, row.minimum, num_known), fewest=fewest)
+    minimum = partial(_minimum, schedule, row.minimum, num_known)
+    return replace(row, minimum=minimum, fewest=partial(_fewest, fewest, row.block))
+
+
+def _fewest(of_sampler: Callable[[PlanRequest], str], block: str, request: PlanRequest) -> str:
+    """What the smallest budget pays for, with the trials that are open at the time of the last one."""
+    text, num_open = of_sampler(request), request.knobs_as(LearningTrials).parallel_trials
+    if num_open == 1:
+        return text
+    others = "trial" if num_open - 1 == 1 else f"{num_open - 1} trials"
+    return f"{text} without the results of the {others} before it ({block}.parallelTrials)"
 
 
 def _minimum(

@@ -273,6 +273,13 @@ ALGORITHM_UNACCEPTABLE: Final = (
     ),
     Rejection(
         path="spec",
+        value=_with_trainings("6", {"name": "TPE", "tpe": {"startupTrials": 2, "parallelTrials": 500}}),
+        field="spec.budget.trainings",
+        words="6 does not pay for 2 random trials (tpe.startupTrials) and one that the estimator proposes without the results of the"
+        " 499 trials before it (tpe.parallelTrials)",
+    ),
+    Rejection(
+        path="spec",
         value=_with_trainings("3", {"name": "BOHB"}),
         field="spec.budget.trainings",
         words="does not pay for",
