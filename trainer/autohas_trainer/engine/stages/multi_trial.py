@@ -9,6 +9,7 @@ sampler. The winner is the best trial that beats the default at its end by more 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
@@ -201,8 +202,9 @@ class MultiTrialStage:
         state, plan, number, first = self._state, self._trial_plan, self._bracket, self._shape.first_rung
         num_done, whole = len(self._trials) - (number == 0) - 1, plan.count_new(number)
         left = state.trainings_left + num_done * self._prices.price_entry(state.search_task.space.default, first) + SLACK
-        sizes = range(num_done + 1, whole + 1)
-        size = max((size for size in sizes if plan.price_of(number, size) <= left), default=num_done + 1)
+        sizes = range(num_done + 1, whole + 1)  # up to 10^7 of them: their prices rise, so that no list of them is needed
+        num_paid = bisect_right(sizes, left, key=lambda size: plan.price_of(number, size))
+        size = num_done + max(1, num_paid)
         remaining = plan.steps_of(number, size) - num_done * plan.ends[first]
         if size == whole:
             remaining += plan.lay_out(left - plan.price_of(number, whole), number + 1)[1]
