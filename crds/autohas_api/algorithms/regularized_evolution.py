@@ -23,7 +23,7 @@ class RegularizedEvolution(LearningTrials):
         default=100,
         ge=2,
         le=10000,
-        description="Number of members of the population; as many trials are random before the first child.",
+        description="Number of members of the population. The default and random trials fill it before the first child.",
     )
     sample: int = Field(
         default=25,

@@ -22,7 +22,7 @@ class TPE(LearningTrials):
         default=10,
         ge=1,
         le=10000,
-        description="Number of trials whose results are known before the estimator proposes one; those before it are random.",
+        description="Number of trials whose results are known before the estimator proposes one: the default and random trials.",
     )
     halving: bool = Field(
         default=True,

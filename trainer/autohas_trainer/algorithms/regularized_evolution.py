@@ -1,6 +1,6 @@
 """RegularizedEvolution: a population whose oldest member dies. The sampler.
 
-    the first trials    are drawn uniformly, as many as the population has members
+    the first trials    the default, initial points and uniform draws, as many as the population has members
     every other trial   a random sample of the population; a copy of its best member, in which one decision is changed
     who dies            the oldest member, however good it is; without aging the worst member of the sample
 
