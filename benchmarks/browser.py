@@ -1,7 +1,7 @@
 """A headless Chromium that is driven over its own protocol (CDP): opens a page, waits until something on it is true, takes its picture.
 
     with Browser() as browser:
-        browser.open("http://127.0.0.1:8080/")
+        browser.visit("http://127.0.0.1:8080/")
         browser.wait("document.querySelector('h1')")
 
 Needs Chromium (Debian: chromium).
@@ -68,7 +68,7 @@ class Browser:
         self._process.communicate()
         self._profile.cleanup()
 
-    def open(self, url: str) -> None:
+    def visit(self, url: str) -> None:
         """Load a page, to its load event."""
         number = next(self._numbers)
         self._send(number, "Page.navigate", {"url": url})

@@ -40,7 +40,7 @@ def main() -> None:
     if shutil.which("chromium") is None:
         sys.exit("needs Chromium: apt-get install -y chromium")
     command = [sys.executable, "-m", "autohas", "dashboard", *arguments.folders, "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server, tempfile.TemporaryDirectory() as folder:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as server, tempfile.TemporaryDirectory() as folder:
         url = (server.stdout.readline() if server.stdout is not None else "").strip()
         try:
             parts = [take(url, *page, Path(folder, f"{number}.png")) for number, page in enumerate(PAGES)]
@@ -57,9 +57,9 @@ def main() -> None:
 def take(url: str, page: str, plots: tuple[str, ...], height: int, image: Path) -> Image.Image:
     """One page when its plots are drawn."""
     with Browser(width=WIDTH, height=height) as browser:
-        browser.open(url)
+        browser.visit(url)
         second = browser.wait("document.body.innerText.match(/(\\d+)\\. [^:]*\\n[^]*?1\\. [^:]*: first rung/)?.[1]")
-        browser.open(url + page.format(second=second))
+        browser.visit(url + page.format(second=second))
         for plot in plots:
             browser.wait(DRAWN.format(plot))
         browser.evaluate(SETTLED)

@@ -153,16 +153,7 @@ def search_result(result: Result, spec: Spec, space: Space, model_path: str | No
             NamedValue(name=d.name, value=trained_value(spec, values, d.name)) for d in active if d.role is not Role.ARCHITECTURE
         ],
         architecture=[*(NamedValue(name=d.name, value=values[d.name]) for d in active if d.role is Role.ARCHITECTURE), *named],
-        scores=Scores(
-            metric=spec.objective.metric_name,
-            test=decimal(result.test_score),
-            test_mean=None if result.test_mean is None else decimal(result.test_mean),
-            test_standard_deviation=None if result.test_standard_deviation is None else decimal(result.test_standard_deviation),
-            test_seeds=result.seeds if result.test_mean is not None else None,
-            selection=decimal(result.selection_score),
-            default_test=None if result.default_test_score is None else decimal(result.default_test_score),
-            default_selection=None if result.default_selection_score is None else decimal(result.default_selection_score),
-        ),
+        scores=_write_scores(result, spec.objective.metric_name),
         parameters=result.parameters,
         cost=None if result.cost is None else f"{result.cost:.12g}",
         trainings=decimal(result.trainings),
@@ -174,6 +165,19 @@ def search_result(result: Result, spec: Spec, space: Space, model_path: str | No
         digest=result.digest,
         importance=_importances(result, spec, space),
         runners_up=_runners_up(result, space),
+    )
+
+
+def _write_scores(result: Result, metric: str) -> Scores:
+    return Scores(
+        metric=metric,
+        test=decimal(result.test_score),
+        test_mean=None if result.test_mean is None else decimal(result.test_mean),
+        test_standard_deviation=None if result.test_standard_deviation is None else decimal(result.test_standard_deviation),
+        test_seeds=result.seeds if result.test_mean is not None else None,
+        selection=decimal(result.selection_score),
+        default_test=None if result.default_test_score is None else decimal(result.default_test_score),
+        default_selection=None if result.default_selection_score is None else decimal(result.default_selection_score),
     )
 
 

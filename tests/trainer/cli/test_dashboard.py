@@ -205,7 +205,7 @@ def _browser() -> Iterator[Browser]:
 
 def test_the_list_shows_the_studies_of_both_searches(page: str, browser: Browser) -> None:
     """Each search and its parts, by name."""
-    browser.open(page)
+    browser.visit(page)
     browser.wait("document.body.innerText.includes('second: supernet')")
     shown = browser.evaluate("document.body.innerText")
     assert all(
@@ -230,13 +230,13 @@ def _plot(id_: str) -> str:
 )
 def test_a_page_draws_its_plots(page: str, browser: Browser, path: str, plots: tuple[str, ...]) -> None:
     """History, rungs, importance, contour, parallel coordinates, two searches side by side."""
-    browser.open(page + path)
+    browser.visit(page + path)
     assert [browser.wait(_plot(plot)) for plot in plots] == [True] * len(plots)
 
 
 def test_both_searches_are_in_one_plot(page: str, browser: Browser) -> None:
     """The page that compares has the points of each."""
-    browser.open(f"{page}compare-studies?ids=1,3")
+    browser.visit(f"{page}compare-studies?ids=1,3")
     browser.wait(_plot("plot-history"))
     names = browser.wait(
         "document.getElementById('plot-history').data.length >= 4 && document.getElementById('plot-history').data.map(d => d.name)"
@@ -246,7 +246,7 @@ def test_both_searches_are_in_one_plot(page: str, browser: Browser) -> None:
 
 def test_trials_have_their_candidates_and_the_winner_is_marked(page: str, browser: Browser) -> None:
     """The list of the first search with the page of trial 1: its states, and the candidate that won."""
-    browser.open(f"{page}studies/0/trials?numbers=1")
+    browser.visit(f"{page}studies/0/trials?numbers=1")
     browser.wait("document.body.innerText.includes('winner yes')")
     lines = browser.evaluate("document.body.innerText").split("\n")
     assert [(lines[lines.index(f"Trial {number}") + 1]) for number in range(4)] == ["Complete", "Complete", "Pruned", "Pruned"]

@@ -92,6 +92,7 @@ def test_seed_0_is_the_search_s_own_training_and_the_others_differ(searched: Pat
     assert said in _flat(printed.output)
     assert said in (tmp_path / "out" / "report.html").read_text()
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        ".lock",
         "config.yaml",
         *(f"model-{seed}.safetensors" for seed in range(3)),
         "preprocessing.json",

@@ -16,6 +16,7 @@ from autohas_trainer.engine.checkpointing.checkpoint import CheckpointStore
 from autohas_trainer.engine.checkpointing.content_files import ContentFiles
 from autohas_trainer.engine.checkpointing.staging import Part
 from autohas_trainer.engine.checkpointing.start_counter import FILES
+from autohas_trainer.errors import FolderInUseError
 from disk_fixtures import CountingDisk, PowerCut
 from engine_fixtures import Killed, checkpoint_files
 
@@ -232,7 +233,7 @@ def test_a_file_of_another_process_is_trusted_only_when_it_was_read(tmp_path: Pa
 
 
 def test_no_manifest_names_a_file_that_another_process_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two processes in one folder: one tidies up between the files and the manifest of the other, whose next checkpoint has all files."""
+    """Two processes in one folder: one tidies up between the files and the manifest of the other, which then writes no more."""
     store, other = _store(tmp_path), _store(tmp_path)
     _save(store, 10)
     sync = ContentFiles.sync
@@ -247,8 +248,9 @@ def test_no_manifest_names_a_file_that_another_process_removed(tmp_path: Path, m
         _save(store, 20)
 
     assert _check(tmp_path) == (15, 0)
-    _save(store, 30)
-    assert _check(tmp_path) == (30, 0)
+    with pytest.raises(FolderInUseError, match="another process has written checkpoint 000000000015"):
+        _save(store, 30)
+    assert _check(tmp_path) == (15, 0)
 
 
 def test_files_of_a_manifest_that_cannot_be_read_are_kept(tmp_path: Path) -> None:

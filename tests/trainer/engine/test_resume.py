@@ -114,7 +114,9 @@ def test_stopping_after_every_tenth_step_changes_nothing(algorithm: str, tmp_pat
         try:
             outcome = search(case(algorithm), tmp_path, sink, stop)
         except Interrupted:
-            assert sink.checkpoints[-1].step == steps[-1].step
+            last, written = steps[-1], sink.checkpoints[-1].step
+            is_pending = last.stage in (Stage.WARMUP, Stage.SUPERNET)  # its record is complete when the next step is queued
+            assert written > last.step if is_pending else written == last.step
 
     assert outcome.result.digest == expected.result.digest
     assert steps == expected_steps

@@ -28,7 +28,7 @@ from autohas_trainer.errors import ConfigurationError, DataError
 __all__ = ["image_parquet"]
 
 _ROLES: Final = ("target", "group", "order")
-_ARGUMENTS: Final = ("image", *_ROLES, *IMAGE_ARGUMENTS, "testFile", "testFraction")
+_ARGUMENTS: Final = ("image", "target", *IMAGE_ARGUMENTS, "group", "order", "testFile", "testFraction")
 _MAX_SHOWN: Final = 5
 
 
