@@ -196,7 +196,10 @@ def _show_dashboard(targets: Sequence[str], out: Path | None, host: str, port: i
         command.serve(sources, command.Address(host=host, port=port), lambda url: print(url, flush=True))  # noqa: T201 - a pipe reads it at once
         return
     studies = command.write(sources, out)
-    lines = [f"{out}: {len(studies)} studies", *(f"  {study.name}: {len(study.trials)} trials" for study in studies)]
+    lines = [
+        f"{out}: {len(studies)} {'study' if len(studies) == 1 else 'studies'}",
+        *(f"  {study.name}: {len(study.trials)} trials" for study in studies),
+    ]
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 

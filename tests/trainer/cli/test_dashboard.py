@@ -97,10 +97,13 @@ def test_a_folder_without_a_history_is_a_sentence(tmp_path: Path) -> None:
     assert _flat(asked.stderr).startswith(f"autohas: {tmp_path} holds no history.jsonl: give the folder of a search")
 
 
-def test_a_damaged_history_names_its_line(two: tuple[Path, Path]) -> None:
-    """Exit 65."""
+@pytest.mark.parametrize(
+    "line", ["{}", "5", '{"fact": "candidate", "name": "x"}', '{"fact": "policy", "probabilities": 1}', '{"fact": "ste']
+)
+def test_a_damaged_history_names_its_line(line: str, two: tuple[Path, Path]) -> None:
+    """Exit 65, also where only a field is missing."""
     history = two[0] / HISTORY_FILE
-    history.write_text("{}\n" + history.read_text())
+    history.write_text(f"{line}\n" + history.read_text())
     asked = _dashboard(two[0])
     assert asked.exit_code == 65
     assert f"{history}:1: damaged line" in asked.stderr
@@ -124,6 +127,22 @@ def test_a_journal_is_not_written_over_the_one_that_is_read(two: tuple[Path, Pat
     asked = _dashboard(journal, two[1], "--out", journal)
     assert (asked.exit_code, journal.read_bytes()) == (64, before)
     assert "is one of the journals to read" in asked.stderr
+
+
+@pytest.mark.parametrize(("name", "words"), [("", "is a folder"), ("absent/x.journal", "cannot be written, because")])
+def test_a_journal_that_can_be_no_file_is_a_sentence(name: str, words: str, two: tuple[Path, Path], tmp_path: Path) -> None:
+    """Exit 64."""
+    asked = _dashboard(two[0], "--out", tmp_path / name)
+    assert asked.exit_code == 64
+    assert words in asked.stderr
+
+
+def test_a_folder_that_is_named_twice_is_shown_once(two: tuple[Path, Path], tmp_path: Path) -> None:
+    """With and without a slash, and by another path, it is one search."""
+    once, twice = tmp_path / "once.journal", tmp_path / "twice.journal"
+    _dashboard(two[0], "--out", once)
+    _dashboard(two[0], f"{two[0]}/", two[0].parent / "." / ".." / two[0].parent.name / two[0].name, "--out", twice)
+    assert twice.read_bytes() == once.read_bytes()
 
 
 def test_a_port_in_use_is_a_sentence(two: tuple[Path, Path]) -> None:

@@ -80,7 +80,10 @@ def resolve_sources(targets: Sequence[str]) -> list[_Source]:
     Raises:
         UsageError: there is none of them, or the folder has no history.
     """
-    return [_resolve(target) for target in dict.fromkeys(targets)]
+    sources: dict[Path, _Source] = {}
+    for source in map(_resolve, targets):
+        sources.setdefault(source.path.resolve(), source)
+    return list(sources.values())
 
 
 def _resolve(target: str) -> _Source:
@@ -101,11 +104,14 @@ def write(sources: Sequence[_Source], path: Path) -> list[StudyTrials]:
     """Write one journal with the studies of all sources; returns them.
 
     Raises:
-        UsageError: a source is this file, or no source has a comparison yet.
+        UsageError: a source is this file, no file can be at this path, or no source has a comparison yet.
         DataError, OSError: see `_Source.read_search`; the file cannot be written.
     """
     if any(source.path.absolute() == path.absolute() for source in sources):
         raise UsageError(f"{path} is one of the journals to read: choose another file with --out FILE")
+    if path.is_dir() or not path.parent.is_dir():
+        problem = "is a folder" if path.is_dir() else f"cannot be written, because {path.parent} is no folder"
+        raise UsageError(f"{path} {problem}: choose a file with --out FILE")
     studies = [study for study in _read_all(sources) if study.trials]
     if not studies:
         raise UsageError(f"{_list(sources)}: no candidate has been compared yet; wait for the first comparison")

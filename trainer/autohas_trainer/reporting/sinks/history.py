@@ -178,14 +178,18 @@ def read_history(workdir: Path, num_bytes: int | None = None) -> History:
         ValueError: a line is damaged; the message has file and line.
     """
     steps, policies, candidates = [], [], []
-    for fact, line in _lines(workdir / HISTORY_FILE, num_bytes):
-        match fact:
-            case "step":
-                steps.append(_step_of(line))
-            case "policy":
-                policies.append(_policy_of(line))
-            case "candidate":
-                candidates.append(_candidate_of(line))
+    path = workdir / HISTORY_FILE
+    for number, (fact, line) in enumerate(_lines(path, num_bytes), start=1):
+        try:
+            match fact:
+                case "step":
+                    steps.append(_step_of(line))
+                case "policy":
+                    policies.append(_policy_of(line))
+                case "candidate":
+                    candidates.append(_candidate_of(line))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path}:{number}: damaged line: {error}") from error
     return History(steps=tuple(steps), policies=tuple(policies), candidates=tuple(candidates))
 
 
