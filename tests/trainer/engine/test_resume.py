@@ -115,8 +115,8 @@ def test_stopping_after_every_tenth_step_changes_nothing(algorithm: str, tmp_pat
             outcome = search(case(algorithm), tmp_path, sink, stop)
         except Interrupted:
             last, written = steps[-1], sink.checkpoints[-1].step
-            is_pending = last.stage in (Stage.WARMUP, Stage.SUPERNET)  # its record is complete when the next step is queued
-            assert written > last.step if is_pending else written == last.step
+            has_lag = last.stage in (Stage.WARMUP, Stage.SUPERNET) and algorithm != "Published"
+            assert written > last.step if has_lag else written == last.step  # with a lag a record is complete when the next step is queued
 
     assert outcome.result.digest == expected.result.digest
     assert steps == expected_steps
