@@ -72,7 +72,8 @@ class TrialsStage:
         if added := self._trials[before:]:
             state.replan(self.name, len(added) * state.search_task.plan.rungs[-1])
             names = name_range([self._draws[place].name for place in added])
-            text = f"{state.trainings_left:.2f} trainings are left because trials diverged: {names} follow"
+            verb = "follows" if len(added) == 1 else "follow"
+            text = f"{state.trainings_left:.2f} trainings are left because trials diverged: {names} {verb}"
             state.notify(NoticeReason.BUDGET_MOVED, text)
 
     def _add_trials(self) -> None:
