@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import re
 from pathlib import Path
@@ -53,6 +54,15 @@ def test_the_bars_are_one_table_that_ends_at_100_percent(notebook: tuple[Any, Pa
     assert re.findall(r"<b>Search</b></td>.*?(\d+) %", bars) == ["100"]
     assert bars.count("<progress") >= 3
     assert not [output for output in cells[0].outputs if output.output_type == "stream" and output.name == "stderr"]
+
+
+def test_no_line_is_wider_than_a_cell(notebook: tuple[Any, Path]) -> None:
+    """Rich's output does not wrap in the browser, where a longer line is cut: 115 characters fit."""
+    texts = [re.sub(r"<[^>]+>", "", text) for text in _html_of(notebook[0].cells[0].outputs) if "<progress" not in text]
+    lines = [html.unescape(line).rstrip() for text in texts for line in text.splitlines()]
+
+    assert any("trainings" in line for line in lines)
+    assert [line for line in lines if len(line) > 115] == []
 
 
 def test_the_result_is_shown_as_tables_with_a_link_to_the_report(notebook: tuple[Any, Path]) -> None:

@@ -53,20 +53,21 @@ def print_result(console: Console, finished: FinishedSearch, folder: Path, repor
     if result.test_mean is not None and result.test_standard_deviation is not None:
         spread = f"{metric_text(metric, result.test_mean)}, standard deviation {metric_text(metric, result.test_standard_deviation)}"
         console.print(f"Over {result.seeds} seeds: mean {spread}", highlight=False)
+    is_wide = not console.is_jupyter  # a terminal wraps a line by itself, the output of a notebook's cell cuts it
     console.print(_configuration(finished))
     if outcome.effects:
-        console.print(_effects_sentence(finished), highlight=False, soft_wrap=True)
+        console.print(_effects_sentence(finished), highlight=False, soft_wrap=is_wide)
     if outcome.longer is not None and outcome.longer.is_clear:
-        console.print(longer_sentence(finished), highlight=False, soft_wrap=True)
+        console.print(longer_sentence(finished), highlight=False, soft_wrap=is_wide)
     if (ending := ENDINGS.get(result.stop_reason)) is not None:
-        console.print(f"Note: {ending}", highlight=False, soft_wrap=True)
+        console.print(f"Note: {ending}", highlight=False, soft_wrap=is_wide)
     seconds = sum(outcome.seconds_by_stage.values())
     size = ", ".join([f"{result.parameters:,} parameters", *list_costs(finished)])
     console.print(f"{result.trainings:.2f} trainings, {duration(seconds)}; the chosen network has {size}", highlight=False)
     names = "result.json, config.yaml, model.safetensors, preprocessing.json, history.jsonl"
-    console.print(f"{folder}/: {names}", highlight=False, soft_wrap=True)
+    console.print(f"{folder}/: {names}", highlight=False, soft_wrap=is_wide)
     if report is not None:
-        console.print(f"Report: {report}", highlight=False, soft_wrap=True)
+        console.print(f"Report: {report}", highlight=False, soft_wrap=is_wide)
 
 
 def _effects_sentence(finished: FinishedSearch) -> str:

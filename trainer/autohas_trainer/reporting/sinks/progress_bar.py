@@ -71,9 +71,9 @@ class BarSink:
             case StagesPlanned(stage=stage, stages=stages):
                 self._plan(stage, stages)
             case WorkStarted(description=description):  # above the bars where there are some: nothing else moves while this lasts
-                self._console.print(description, style="dim", highlight=False, markup=False, soft_wrap=True)
+                self._console.print(description, style="dim", highlight=False, markup=False, soft_wrap=not self._console.is_jupyter)
             case NoticeIssued(notice=notice):
-                self._console.print(notice.message, highlight=False, markup=False, soft_wrap=True)
+                self._console.print(notice.message, highlight=False, markup=False, soft_wrap=not self._console.is_jupyter)
             case CheckpointWritten(info=checkpoint):  # a restored search stands where its checkpoint does
                 self._show(checkpoint.step)
             case SearchFinished():
@@ -152,7 +152,12 @@ class BarSink:
         self._tenths[stage] = tenths
         note, remaining = self._notes.get(stage, ""), self._remaining_text()
         text = f"{stage:<9}{10 * tenths:>4} %  step {done} of {self._totals[stage]}"
-        self._console.print("  ".join(part for part in (text, note, remaining) if part), highlight=False, markup=False, soft_wrap=True)
+        self._console.print(
+            "  ".join(part for part in (text, note, remaining) if part),
+            highlight=False,
+            markup=False,
+            soft_wrap=not self._console.is_jupyter,
+        )
 
     def _remaining_text(self) -> str:
         seconds = eta_seconds(self._state.snapshot())
