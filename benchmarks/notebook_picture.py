@@ -74,7 +74,7 @@ def main() -> None:
         f"<style>{STYLE}</style><div class='cell'>{html.escape(run)}</div><h4>While it runs</h4>{client.halfway}"
         f"<h4>When it has ended</h4>{render(notebook.cells[0].outputs)}<div class='cell'>{show}</div>{render(notebook.cells[1].outputs)}"
     )
-    photograph(f"<!doctype html><meta charset='utf-8'>{page}", arguments.image, width=860, scale=1.0)
+    photograph(f"<!doctype html><meta charset='utf-8'>{page}", arguments.image, width=1000, scale=1.0)
 
 
 if __name__ == "__main__":

@@ -221,6 +221,7 @@ class Interrupted(Message):
 
     kind: Literal["Interrupted"] = "Interrupted"
     step: Count
+    """Of the checkpoint; steps after it are repeated."""
     stage: Stage
     checkpoint_digest: Digest | None = None
     starts: Count = 0

@@ -7,9 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,9 @@ from autohas_api.wire.result import configuration_of
 from autohas_trainer.cli import assembly
 from autohas_trainer.cli.container import run_container
 from autohas_trainer.cli.signals import StopOnSignal
+from autohas_trainer.engine.checkpointing.background import Background
+from autohas_trainer.engine.checkpointing.checkpoint import CheckpointStore, Draft, Saved
+from autohas_trainer.engine.checkpointing.checkpointer import Checkpointer
 from autohas_trainer.engine.search import Job
 from autohas_trainer.errors import TrainerError
 from autohas_trainer.events import Identity
@@ -106,6 +110,33 @@ def _wait_for(process: subprocess.Popen[str], message: str) -> dict[str, Any]:
         if entry["event"] == message:
             return entry
     raise AssertionError(f"the trainer ended without saying {message!r}")
+
+
+def test_the_step_of_an_interruption_is_that_of_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checkpoint of step 1 is being written when SIGTERM comes after step 2: the operator shows step 1, which is on the claim."""
+    gate, stop = threading.Event(), StopOnSignal(insist=False)
+    write, result = CheckpointStore.write, Background[Saved].result
+
+    def write_late(store: CheckpointStore, draft: Draft, check: Callable[[], None] = lambda: None) -> Saved:
+        assert draft.step == 0 or gate.wait(60)
+        return write(store, draft, check)
+
+    def wait(flight: Background[Saved]) -> Saved:
+        gate.set()
+        return result(flight)
+
+    def look(checkpointer: Checkpointer, index: int) -> None:
+        stop.is_requested = True
+        checkpointer._begin(index)  # a checkpoint in flight: the period is a wall clock's
+
+    monkeypatch.setattr(CheckpointStore, "write", write_late)
+    monkeypatch.setattr(Background, "result", wait)
+    monkeypatch.setattr(Checkpointer, "look", look)
+    code, message = Pod(tmp_path, a_search()).run_here(stop)
+
+    newest = max(int(path.name) for path in (tmp_path / "work" / "checkpoints").iterdir() if path.name.isdigit())
+    assert isinstance(message, Interrupted)
+    assert (code, message.step, newest) == (75, 1, 1)
 
 
 def test_a_search_interrupted_and_resumed_ends_as_the_undisturbed_one(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def _interrupted_message(identity: Identity, state: LiveState) -> Interrupted:
         search_uid=identity.search_uid,
         pod_uid=identity.pod_uid,
         attempt=identity.attempt,
-        step=snapshot.position,
+        step=info.step if info is not None else snapshot.position,  # of the checkpoint, which is what a resume begins from
         stage=Stage(snapshot.stage),
         checkpoint_digest=info.digest if info is not None else None,
         starts=snapshot.info.starts if snapshot.info is not None else 0,
