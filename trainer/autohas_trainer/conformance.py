@@ -94,11 +94,11 @@ def check_model(
     except TrainerError as error:
         return [Check(promise="can be made", problem=str(error))]
     noise = stream("conformance", "inputs").standard_normal((_NUM_INPUTS, *input_shape))
-    return [Check(promise="can be made", problem=None), *check_template(template, torch.tensor(noise, dtype=torch.float32), num_outputs)]
+    return [Check(promise="can be made", problem=None), *check_template(template, torch.tensor(noise, dtype=torch.float32), (num_outputs,))]
 
 
-def check_template(template: Template, inputs: Tensor, num_outputs: int) -> list[Check]:
-    """Check any family of networks: the default path, every choice once, and random paths."""
+def check_template(template: Template, inputs: Tensor, output_shape: Shape) -> list[Check]:
+    """Check any family of networks, whose outputs for one example are (K,), or (T, K) for tokens: default, every choice, random paths."""
     decisions = _decisions_problem(template.decisions)
     if decisions is None and isinstance(template, Searchable):
         try:
@@ -108,7 +108,7 @@ def check_template(template: Template, inputs: Tensor, num_outputs: int) -> list
     checks = [Check(promise="decisions are sound", problem=decisions)]
     if decisions is not None:
         return checks
-    paths, subject = list(_paths(template.decisions)), _Subject(template=template, inputs=inputs.cpu(), num_outputs=num_outputs)
+    paths, subject = list(_paths(template.decisions)), _Subject(template=template, inputs=inputs.cpu(), output_shape=output_shape)
     for promise, problem_of in _PROMISES.items():
         checks.append(Check(promise=promise, problem=_first_problem(problem_of, subject, paths)))
     return checks
@@ -225,7 +225,7 @@ class _Subject:
 
     template: Template
     inputs: Tensor
-    num_outputs: int
+    output_shape: Shape
 
     @cached_property
     def _shared(self) -> dict[str, Tensor]:
@@ -257,11 +257,11 @@ def _first_problem(problem_of: _Question, subject: _Subject, paths: list[dict[st
 
 
 def _forward(subject: _Subject, path: Path) -> str | None:
-    return forward_problem(subject.template, path, subject.leaves(path), subject.inputs, (subject.num_outputs,))
+    return forward_problem(subject.template, path, subject.leaves(path), subject.inputs, subject.output_shape)
 
 
 def _build(subject: _Subject, path: Path) -> str | None:
-    return build_problem(subject.template, path, subject.leaves(path), subject.inputs, (subject.num_outputs,))
+    return build_problem(subject.template, path, subject.leaves(path), subject.inputs, subject.output_shape)
 
 
 @torch.no_grad()

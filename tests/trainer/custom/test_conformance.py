@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 import custom_code_fixtures as custom
 from autohas_api.base.objective_metrics import TaskKind
+from autohas_api.testing.rejections import a_search, with_change
 from autohas_trainer.cli.app import app
 from autohas_trainer.conformance import assert_data_conforms, assert_model_conforms, check_data, check_model, check_template
 from autohas_trainer.seeding import stream
@@ -24,10 +26,25 @@ EXAMPLE = Path(__file__).parents[3] / "examples" / "07-custom-model"
 def test_built_in_templates_conform(name: str) -> None:
     """They keep every promise that custom models are held to."""
     inputs = torch.tensor(stream("noise").standard_normal((8, 1, 8, 8)), dtype=torch.float32)
-    checks = check_template(build_template(name, (1, 8, 8), 10), inputs, 10)
+    checks = check_template(build_template(name, (1, 8, 8), 10), inputs, (10,))
 
     assert [(check.promise, check.problem) for check in checks if check.problem] == []
     assert len(checks) == 9
+
+
+def test_a_transformer_of_tokens_conforms(tmp_path: Path) -> None:
+    """One output per token: (8, 4, K) for windows of 4 characters."""
+    (tmp_path / "text.txt").write_text("to be or not to be that is the question " * 8)
+    search = with_change(a_search(), "spec.task.data", {"name": "text", "path": str(tmp_path / "text.txt"), "arguments": {"length": "4"}})
+    for field, value in (("task.model", {"template": "transformer"}), ("task.recipe", {"learningRate": "0.001"})):
+        search = with_change(search, f"spec.{field}", value)
+    search = with_change(search, "spec.searchSpace", {"architecture": {}})
+    (tmp_path / "search.yaml").write_text(json.dumps(search))
+
+    printed = CliRunner().invoke(app, ["conformance", str(tmp_path / "search.yaml")])
+
+    assert "BROKEN" not in printed.output
+    assert printed.exit_code == 0, printed.output
 
 
 @pytest.mark.parametrize("model", [custom.Linear, custom.Plain])

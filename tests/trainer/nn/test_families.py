@@ -97,7 +97,7 @@ def test_families_conform(factory: Factory, inputs: Tensor, num_outputs: int) ->
     """Tied kernels, parametric activations, tied weights, a rotary table, dropout: every promise, in training mode too."""
     family = wrap_custom(factory, "the model", None, tuple(inputs.shape[1:]), num_outputs)
 
-    assert [check for check in check_template(family, inputs, num_outputs) if check.problem] == []
+    assert [check for check in check_template(family, inputs, (num_outputs,)) if check.problem] == []
 
 
 def test_every_path_of_the_supernet_is_its_stand_alone_network() -> None:

@@ -56,7 +56,7 @@ def test_every_wrapper_conforms() -> None:
     """Supernet and stand-alone network agree on every choice and on random paths."""
     inputs = torch.tensor(stream("noise").standard_normal((8, 1, 6, 6)), dtype=torch.float32)
 
-    assert [check for check in check_template(Searchable(images, (1, 6, 6), 3), inputs, 3) if check.problem] == []
+    assert [check for check in check_template(Searchable(images, (1, 6, 6), 3), inputs, (3,)) if check.problem] == []
 
 
 def test_a_kernel_is_cut_from_the_centre_and_a_width_from_the_front() -> None:

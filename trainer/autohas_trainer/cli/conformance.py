@@ -144,17 +144,17 @@ def _model_checks(spec: Spec) -> list[Check]:
     """Check the model of a search on its own training inputs, and its decisions against the spec's."""
     model, device = spec.task.model, torch.device("cpu")
     splits = load_splits(spec, device)
-    num_outputs = build_task(spec, splits, device).num_outputs
+    task = build_task(spec, splits, device)
     inputs = splits.train_batch(0, min(8, splits.num_train), 0).inputs
     if model.template is not None:
         template = build_template(
-            model.template, splits.input_shape, num_outputs, is_tokens=not splits.has_real_inputs, words=splits.word_blocks
+            model.template, splits.input_shape, task.num_outputs, is_tokens=not splits.has_real_inputs, words=splits.word_blocks
         )
-        return check_template(template, inputs, num_outputs)
+        return check_template(template, inputs, task.output_shape)
     assert model.entrypoint is not None  # noqa: S101 - the contract's rule: exactly one of both
-    template = build_custom(model.entrypoint, model.arguments, splits.input_shape, num_outputs, read_pretrained(model.pretrained))
+    template = build_custom(model.entrypoint, model.arguments, splits.input_shape, task.num_outputs, read_pretrained(model.pretrained))
     try:
         check_agreement(spec, template)
     except ConfigurationError as error:
         return [Check(promise="agrees with the spec", problem=str(error))]
-    return [Check(promise="agrees with the spec", problem=None), *check_template(template, inputs, num_outputs)]
+    return [Check(promise="agrees with the spec", problem=None), *check_template(template, inputs, task.output_shape)]
