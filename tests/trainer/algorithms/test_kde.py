@@ -55,4 +55,4 @@ def test_samples_stay_in_the_cube_and_near_their_centre() -> None:
 
     assert samples[:, 0].min() >= 0
     assert samples[:, 0].max() < 0.02
-    assert 0.2 < np.mean(samples[:, 1] == 0) < 0.3  # half of them draw anew, and half of those draw the other choice
+    assert 0.2 < np.mean(samples[:, 1] == 0) < 0.3  # half of them draw again, and half of those draw the other choice

@@ -74,7 +74,7 @@ def test_a_best_mean_within_the_noise_is_no_victory() -> None:
 
 
 def test_a_difference_beyond_the_noise_names_who_is_better() -> None:
-    """Shares are percentage points; a search that loses is told so as plainly."""
+    """Shares are percentage points; the sentence about a search that loses is as plain."""
     said = sentences(_comparison([0.90, 0.91, 0.92], [0.951, 0.96, 0.969], metric="accuracy", better="Maximize"))
 
     assert said[0] == "Random search has the best mean test accuracy: 96.00 %; your search has 91.00 %."

@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import with_change
@@ -41,6 +40,7 @@ from engine_fixtures import (
     small_search,
     wait_for_checkpoint,
 )
+from host_copies import HostCopies
 
 SUPERNET = (Stage.WARMUP, Stage.SUPERNET)
 LAGGING = ["Lanes", "OneStep", "Sampled", "Paired", "RandomSharing", "Mixed one-step"]
@@ -112,18 +112,6 @@ def test_a_sample_is_drawn_from_what_all_steps_but_the_one_before_have_taught(al
     assert known == num_rewards
 
 
-class _HostCopies(TorchDispatchMode):
-    """Counts operations that bring a number to the host; `tolist` is none, so readings are counted apart."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += func.overloadpacket.__name__ in ("_local_scalar_dense", "item", "nonzero", "equal", "is_nonzero")
-        return func(*args, **(kwargs or {}))
-
-
 @pytest.mark.parametrize(("algorithm", "steps"), [("OneStep", 540), ("Sampled", 540), ("Paired", 540), ("RandomSharing", 180)])
 def test_a_step_waits_once_and_twice_more_where_a_copy_is_due(algorithm: str, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Forty steps through the window and after it: one reading each but the first.
@@ -136,7 +124,7 @@ def test_a_step_waits_once_and_twice_more_where_a_copy_is_due(algorithm: str, st
     stage.begin()
     copies = []
     for _ in range(40):
-        with _HostCopies() as mode:
+        with HostCopies() as mode:
             assert stage.advance()
         copies.append(mode.count)
 

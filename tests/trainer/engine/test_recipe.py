@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.testing.rejections import with_change
@@ -21,6 +20,7 @@ from autohas_trainer.engine.training.training import Training
 from autohas_trainer.engine.training.weight_average import WeightAverage, recalibrate, steps_of_recalibration
 from autohas_trainer.optim import OptimizerName, UpdateRule, keep_gradients, standalone_optimizer
 from engine_fixtures import small_search
+from host_copies import HostCopies
 
 CPU = torch.device("cpu")
 
@@ -215,18 +215,6 @@ def test_one_element_that_is_not_finite_is_found_wherever_it_stands(value: float
     assert not are_finite([*finite, broken.view(10, 10).T])
 
 
-class _HostCopies(TorchDispatchMode):
-    """Counts operations that bring a number to the host; `tolist` is none, so the readings of the window are counted apart."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += func.overloadpacket.__name__ in ("_local_scalar_dense", "item", "nonzero", "equal", "is_nonzero")
-        return func(*args, **(kwargs or {}))
-
-
 def test_a_step_brings_no_number_to_the_host_and_a_reading_once_in_sixteen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Over 32 steps between two rungs: no copy to the host in any, and two readings of the window."""
     recipe = {
@@ -249,7 +237,7 @@ def test_a_step_brings_no_number_to_the_host_and_a_reading_once_in_sixteen(monke
     monkeypatch.setattr(LossWindow, "read", read)
     copies = []
     for _ in range(32):
-        with _HostCopies() as mode:
+        with HostCopies() as mode:
             training.step()
         copies.append(mode.count)
 

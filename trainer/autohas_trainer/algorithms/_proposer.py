@@ -10,6 +10,7 @@ the seed and the number of the trial. So a search that continues from a checkpoi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -36,6 +37,11 @@ class TrialRecord:
     configuration: Configuration
     rung: int
     score: float | None
+
+    @property
+    def key(self) -> float:
+        """What trials at one rung are ordered by: the score, or less than every score."""
+        return -math.inf if self.score is None else self.score
 
 
 class Sampler(Protocol):

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Final
 
 import numpy as np
@@ -56,7 +57,7 @@ class DensitySampler:
         records = self._find_rung(history)
         if not records or rng.random() < UNIFORM_SHARE:
             return draw_uniformly(self._space, rng)
-        records.sort(key=lambda record: -math.inf if record.score is None else record.score, reverse=True)
+        records.sort(key=attrgetter("key"), reverse=True)
         num_good = max(self._fewest, GOOD_PERCENT * len(records) // 100)
         num_bad = max(self._fewest, len(records) - num_good)
         good, bad = self._fit(records[:num_good], rng), self._fit(records[-num_bad:], rng)

@@ -16,6 +16,7 @@ import numpy as np
 from autohas_api.space.decisions import Configuration, Decision, Space, initial_points
 from autohas_api.spec.search import Spec
 from autohas_trainer.algorithms._base import Candidate
+from autohas_trainer.algorithms.uniform import draw_active
 from autohas_trainer.events import DEFAULT
 from autohas_trainer.space.policy import Policy
 
@@ -80,11 +81,7 @@ class _OptunaSampler:
     def draw(self) -> Configuration:
         """One configuration."""
         trial = self._study.ask()
-        values: dict[str, str] = {}
-        for decision in self._space.decisions:
-            is_free = decision.is_searched and self._space.is_active(decision, values)
-            values[decision.name] = _suggest(trial, decision) if is_free else decision.fixed
-        return self._space.configuration(values)
+        return draw_active(self._space, lambda decision: _suggest(trial, decision))
 
 
 def _suggest(trial: optuna.Trial, decision: Decision) -> str:

@@ -13,8 +13,8 @@ decisions that the change makes active have their default. There is no mutation 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from operator import attrgetter
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class EvolutionSampler:
         trials = _list_trials(history)
         if len(trials) < self._population:
             return None
-        return max(self._draw_sample(self.list_members(trials), len(trials)), key=_rank)
+        return max(self._draw_sample(self.list_members(trials), len(trials)), key=attrgetter("key"))
 
     def list_members(self, history: Sequence[TrialRecord]) -> list[TrialRecord]:
         """The members that live after this history, the oldest first."""
@@ -64,7 +64,7 @@ class EvolutionSampler:
             return trials[-self._population :]
         members = trials[: self._population]
         for num_known in range(self._population, len(trials)):
-            members.remove(min(self._draw_sample(members, num_known), key=_rank))
+            members.remove(min(self._draw_sample(members, num_known), key=attrgetter("key")))
             members.append(trials[num_known])
         return members
 
@@ -92,11 +92,6 @@ def _draw_other(decision: Decision, value: str, rng: np.random.Generator) -> str
 def _list_trials(history: Sequence[TrialRecord]) -> list[TrialRecord]:
     """The latest record of each trial, by its number: the default is compared at every rung, other trials at their end only."""
     return list({record.number: record for record in history}.values())
-
-
-def _rank(record: TrialRecord) -> float:
-    """The score; a trial that failed or diverged is the worst."""
-    return -math.inf if record.score is None else record.score
 
 
 def build_evolution(spec: Spec, space: Space) -> MultiTrial:

@@ -23,6 +23,7 @@ from autohas_api.spec.search import Spec
 from autohas_trainer.algorithms._order import find_place, sort_choices
 from autohas_trainer.algorithms._proposer import TrialRecord
 from autohas_trainer.algorithms.multi_trial import MultiTrial
+from autohas_trainer.algorithms.uniform import draw_active
 
 if TYPE_CHECKING:
     import optuna
@@ -40,11 +41,7 @@ class ParzenSampler:
     def draw(self, history: Sequence[TrialRecord], rng: np.random.Generator) -> Configuration:
         """One configuration. Needs Optuna."""
         trial = self._make_study(history, int(rng.integers(2**31))).ask()
-        values: dict[str, str] = {}
-        for decision in self._space.decisions:
-            is_free = decision.is_searched and self._space.is_active(decision, values)
-            values[decision.name] = _suggest(trial, decision) if is_free else decision.fixed
-        return self._space.configuration(values)
+        return draw_active(self._space, lambda decision: _suggest(trial, decision))
 
     def _make_study(self, history: Sequence[TrialRecord], seed: int) -> optuna.Study:
         """A study in memory that has seen the history."""

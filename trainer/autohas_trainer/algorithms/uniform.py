@@ -5,14 +5,14 @@ A continuous range is drawn from itself, uniformly or by its exponent, and a lis
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from autohas_api.space.decisions import Configuration, Decision, Space
 from autohas_trainer.algorithms._proposer import TrialRecord
 
-__all__ = ["UniformSampler", "draw_uniformly", "draw_value"]
+__all__ = ["UniformSampler", "draw_active", "draw_uniformly", "draw_value"]
 
 
 def draw_value(decision: Decision, rng: np.random.Generator) -> str:
@@ -22,13 +22,18 @@ def draw_value(decision: Decision, rng: np.random.Generator) -> str:
     return decision.range.write(decision.range.at(float(rng.random())))
 
 
-def draw_uniformly(space: Space, rng: np.random.Generator) -> Configuration:
-    """One configuration; a decision that is inactive, or has one choice only, is not drawn."""
+def draw_active(space: Space, draw: Callable[[Decision], str]) -> Configuration:
+    """One configuration, decision by decision; one that is inactive, or has one choice only, is not drawn."""
     values: dict[str, str] = {}
     for decision in space.decisions:
         is_free = decision.is_searched and space.is_active(decision, values)
-        values[decision.name] = draw_value(decision, rng) if is_free else decision.fixed
+        values[decision.name] = draw(decision) if is_free else decision.fixed
     return space.configuration(values)
+
+
+def draw_uniformly(space: Space, rng: np.random.Generator) -> Configuration:
+    """One configuration, every value of a decision being as likely."""
+    return draw_active(space, lambda decision: draw_value(decision, rng))
 
 
 class UniformSampler:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from autohas_api.base.objective_metrics import gain, is_share, metric_text
@@ -113,11 +113,8 @@ def _difference(better: str, own: Mapping[int, RunRecord], other: Mapping[int, R
         return counts
     low, high = mean_interval(gains) or (None, None)
     paired = pair(gains, [0.0] * len(gains))
-    return Difference(
-        num_seeds=len(seeds),
-        wins=wins,
-        ties=ties,
-        losses=losses,
+    return replace(
+        counts,
         mean=paired.mean,
         low=low,
         high=high,

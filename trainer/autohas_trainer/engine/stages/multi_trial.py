@@ -24,9 +24,8 @@ from autohas_trainer.engine.accounting.spending import SLACK
 from autohas_trainer.engine.candidate_faults import fault_key
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.engine.stages.further_lanes import report_unaffordable
-from autohas_trainer.engine.stages.ranking import rank_finite, report_rung
+from autohas_trainer.engine.stages.ranking import choose_leader, rank_finite, report_rung
 from autohas_trainer.engine.stages.trial_prices import TrialPrices
-from autohas_trainer.engine.training.comparison import beats
 
 __all__ = ["MultiTrialStage", "find_fault_of_all"]
 
@@ -158,10 +157,7 @@ class MultiTrialStage:
         """Keep the leader: the best score so far, unless the default is as good within noise."""
         state, last = self._state, self._last
         if name != DEFAULT:
-            comparisons = {other: state.comparisons[other][last] for other in (DEFAULT, self._best, name)}
-            is_better = comparisons[name].score > comparisons[self._best].score
-            if is_better and beats(comparisons[name], comparisons[DEFAULT]):
-                self._best = name
+            self._best = choose_leader(state, self._best, name)
             self._report([name], [name] if name == self._best else [])
             state.forget_contributions(last, [name])
         self._keep_only(self._trials[self._position :])

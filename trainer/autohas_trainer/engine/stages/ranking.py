@@ -12,7 +12,7 @@ from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.engine.training.comparison import beats, rank
 from autohas_trainer.events import CandidateRecord, finite
 
-__all__ = ["choose_winner", "rank_finite", "report_rung"]
+__all__ = ["choose_leader", "choose_winner", "rank_finite", "report_rung"]
 
 _NO_PARENTS: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -21,6 +21,13 @@ def rank_finite(state: SearchState, rung: int, names: Iterable[str]) -> list[str
     """From best to worst; what diverged is out."""
     comparisons = {name: state.comparisons[name][rung] for name in names}
     return [name for name in rank(comparisons) if comparisons[name].key > -math.inf]
+
+
+def choose_leader(state: SearchState, leader: str, name: str) -> str:
+    """The better of two trials at the end of their trainings: the new one only where it also beats the default by more than noise."""
+    last = state.search_task.rungs.last
+    new, best, default = (state.comparisons[each][last] for each in (name, leader, DEFAULT))
+    return name if new.score > best.score and beats(new, default) else leader
 
 
 def choose_winner(state: SearchState, names: Iterable[str]) -> str:

@@ -14,8 +14,7 @@ from autohas_trainer.algorithms import Candidate
 from autohas_trainer.engine.accounting.spending import SLACK, name_range
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.engine.stages.further_lanes import report_unaffordable
-from autohas_trainer.engine.stages.ranking import report_rung
-from autohas_trainer.engine.training.comparison import beats
+from autohas_trainer.engine.stages.ranking import choose_leader, report_rung
 from autohas_trainer.seeding import stream
 
 __all__ = ["TrialsStage"]
@@ -120,9 +119,6 @@ class TrialsStage:
     def _take(self, name: str) -> None:
         """Keep the leader: the best score so far, unless the default is as good within noise."""
         state = self._state
-        comparisons = {other: state.comparisons[other][LAST_RUNG] for other in (DEFAULT, self._best, name)}
-        is_better = comparisons[name].score > comparisons[self._best].score
-        if is_better and beats(comparisons[name], comparisons[DEFAULT]):
-            self._best = name
+        self._best = choose_leader(state, self._best, name)
         report_rung(state, self.name, LAST_RUNG, [name], [name] if name == self._best else [])
         state.keep_only({DEFAULT, self._best})
