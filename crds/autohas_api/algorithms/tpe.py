@@ -35,7 +35,9 @@ def _num_known(request: PlanRequest) -> int:
 
 
 def _fewest(request: PlanRequest) -> str:
-    return f"{_num_known(request)} random trials (tpe.startupTrials) and one that the estimator proposes"
+    number = _num_known(request)
+    others = {1: "", 2: " and 1 other trial"}.get(number, f" and {number - 1} other trials")
+    return f"the default{others} (tpe.startupTrials: {number}), and one trial that the estimator proposes"
 
 
 def _refine(row: AlgorithmSpec, knobs: Model | None) -> AlgorithmSpec:

@@ -262,8 +262,8 @@ ALGORITHM_UNACCEPTABLE: Final = (
         path="spec",
         value=_with_trainings("4.2", {"name": "TPE"}),
         field="spec.budget.trainings",
-        words="must be at least 4.33 for this space and algorithm: 4.2 does not pay for 10 random trials (tpe.startupTrials) and one"
-        " that the estimator proposes",
+        words="must be at least 4.33 for this space and algorithm: 4.2 does not pay for the default and 9 other trials"
+        " (tpe.startupTrials: 10), and one trial that the estimator proposes",
     ),
     Rejection(
         path="spec",
@@ -275,8 +275,14 @@ ALGORITHM_UNACCEPTABLE: Final = (
         path="spec",
         value=_with_trainings("6", {"name": "TPE", "tpe": {"startupTrials": 2, "parallelTrials": 500}}),
         field="spec.budget.trainings",
-        words="6 does not pay for 2 random trials (tpe.startupTrials) and one that the estimator proposes without the results of the"
-        " 499 trials before it (tpe.parallelTrials)",
+        words="6 does not pay for the default and 1 other trial (tpe.startupTrials: 2), and one trial that the estimator proposes without"
+        " the results of the 499 trials before it (tpe.parallelTrials)",
+    ),
+    Rejection(
+        path="spec",
+        value=_with_trainings("1.9", {"name": "TPE", "tpe": {"startupTrials": 1}}),
+        field="spec.budget.trainings",
+        words="1.9 does not pay for the default (tpe.startupTrials: 1), and one trial that the estimator proposes",
     ),
     Rejection(
         path="spec",
