@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Final
 
 from pydantic import Field
@@ -15,6 +16,10 @@ from autohas_api.base.rules import rule
 
 __all__ = ["EVOLUTION_ROW", "RegularizedEvolution"]
 
+_SHARE: Final = 4
+"""The paper trains its AmoebaNet-A with a population of 100 and samples of 25."""
+_MIN_SAMPLE: Final = 2
+
 
 class RegularizedEvolution(LearningTrials):
     """Settings of algorithm RegularizedEvolution, aging evolution (Real et al. 2019)."""
@@ -25,18 +30,27 @@ class RegularizedEvolution(LearningTrials):
         le=10000,
         description="Number of members of the population. The default and random trials fill it before the first child.",
     )
-    sample: int = Field(
-        default=25,
-        ge=2,
+    given_sample: int | None = Field(
+        default=None,
+        alias="sample",
+        ge=_MIN_SAMPLE,
         le=10000,
-        description="Number of random members of which the best is the parent of the next trial; at most population.",
+        description="Number of random members of which the best is the parent of the next trial; at most population. If not set, a"
+        " quarter of population, at least 2.",
     )
     aging: bool = Field(
         default=True,
         description="Whether a child replaces the oldest member. If false, it replaces the worst of the sample.",
     )
 
-    rules: ClassVar[tuple[Rule, ...]] = (rule(field("sample") <= field("population"), "sample must be at most population", at=".sample"),)
+    rules: ClassVar[tuple[Rule, ...]] = (
+        rule(~field("sample").is_given | (field("sample") <= field("population")), "sample must be at most population", at=".sample"),
+    )
+
+    @property
+    def sample(self) -> int:
+        """Members of a sample: as given, or the share that the paper recommends."""
+        return max(_MIN_SAMPLE, math.ceil(self.population / _SHARE)) if self.given_sample is None else self.given_sample
 
 
 def _population(request: PlanRequest) -> int:

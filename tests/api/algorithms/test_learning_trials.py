@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from autohas_api.algorithms.bohb import count_random_trials, count_trials
+from autohas_api.algorithms.regularized_evolution import RegularizedEvolution
 from autohas_api.algorithms.rungs import Rungs
 from autohas_api.budget.steps_per_stage import minimum_trainings, plan_stages
 from autohas_api.space.decisions import Space, resolve
@@ -35,6 +36,16 @@ def _read(algorithm: dict[str, Any], trainings: str = "200") -> tuple[Spec, Spac
 def test_the_smallest_budget_pays_for_one_trial_that_was_not_drawn_at_random(algorithm: dict[str, Any], least: float) -> None:
     """The default, the trials whose results are known, those that are open at the time, and one more."""
     assert minimum_trainings(*_read(algorithm)) == pytest.approx(least)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "sample"),
+    [({}, 25), ({"population": 2}, 2), ({"population": 4}, 2), ({"population": 9}, 3), ({"population": 300, "sample": 26}, 26)],
+)
+def test_a_sample_is_a_quarter_of_the_population(knobs: dict[str, int], sample: int) -> None:
+    """A population alone is a valid spec, however small: the sample follows it, rounded up."""
+    spec, _ = _read({"name": "RegularizedEvolution", "regularizedEvolution": knobs})
+    assert spec.algorithm.knobs_as(RegularizedEvolution).sample == sample
 
 
 def test_halving_is_a_knob_of_tpe() -> None:
