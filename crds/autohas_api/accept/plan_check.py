@@ -17,7 +17,15 @@ from autohas_api.spec.algorithm import name_algorithms
 from autohas_api.spec.search import BY_TRAININGS, Spec
 from autohas_api.wire.messages import Stage
 
-__all__ = ["REWARDS_PER_DECISION", "hardly_seen", "largest_selection", "plan_lines", "short_supernet", "stage_trainings"]
+__all__ = [
+    "REWARDS_PER_DECISION",
+    "hardly_seen",
+    "largest_selection",
+    "plan_lines",
+    "short_supernet",
+    "stage_trainings",
+    "unused_trainings",
+]
 
 REWARDS_PER_DECISION: Final = 10
 """Rewarded steps of the supernet per searched architecture decision below which a notice warns.
@@ -84,6 +92,17 @@ def hardly_seen(spec: Spec, space: Space) -> str | None:
     )
 
 
+def unused_trainings(spec: Spec, plan: StagePlan) -> str | None:
+    """A warning if an algorithm that does not search leaves a part of its budget; None otherwise."""
+    budget, spent = spec.budget.trainings, plan.predicted_trainings
+    if spec.algorithm.row.is_search or float(budget) - spent < plan.rungs[0] / plan.rungs[-1]:
+        return None
+    return (
+        f"{spec.algorithm.name} trains the default once and spends {spent:.3g} of the {budget} trainings of budget.trainings: raise"
+        " training.steps or training.epochs for a longer training"
+    )
+
+
 def largest_selection(spec: Spec, space: Space) -> int | None:
     """Largest selection split, in examples, whose comparisons the budget pays for; None if that is more than a thousand million."""
     budget, most = float(spec.budget.trainings), 1_000_000_000
@@ -108,6 +127,7 @@ def plan_lines(spec: Spec, space: Space) -> list[str]:
         spec.algorithm.row.notice,
         hardly_seen(spec, space),
         short_supernet(spec, space, plan),
+        unused_trainings(spec, plan),
         shared_rate(spec),
         few_epochs,
         unmounted_volumes(spec.trainer),

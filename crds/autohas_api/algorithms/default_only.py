@@ -11,13 +11,13 @@ from autohas_api.algorithms.stage_plan import StagePlan
 __all__ = ["DEFAULT_ONLY"]
 
 
-def _plan(request: PlanRequest, trainings: float) -> StagePlan:  # noqa: ARG001 - a training costs 1, whatever the budget
+def _plan(request: PlanRequest, trainings: float) -> StagePlan:  # noqa: ARG001 - it costs 1: `unused_trainings` names the rest
     return StagePlan(rungs=request.rungs, trains_derived=True, predicted_trainings=1 + request.comparison.last)
 
 
 DEFAULT_ONLY: Final = AlgorithmSpec(
     name="DefaultOnly",
-    description="no search, the default configuration is trained once.",
+    description="no search, the default configuration is trained once, whatever budget.trainings is.",
     plan=_plan,
     minimum=lambda _: 1.0,  # the one comparison chooses nothing: it gives the selection score
     searches_training_hyperparameters=True,

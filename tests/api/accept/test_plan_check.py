@@ -181,6 +181,23 @@ def test_volumes_that_no_container_mounts_are_warned_of() -> None:
 
 
 @pytest.mark.parametrize(
+    ("trainings", "seeds", "spent"),
+    [("4", 1, "1"), ("1.2", 1, "1"), ("4", 3, "3"), ("1", 1, None), ("1.1", 1, None), ("4", 4, None)],
+)
+def test_a_budget_that_no_search_spends_is_warned_of(trainings: str, seeds: int, spent: str | None) -> None:
+    """DefaultOnly spends one training and its repeats; a remainder below the first ninth is no reason for a sentence."""
+    document = with_change(with_change(a_search(), "spec.algorithm", {"name": "DefaultOnly"}), "spec.budget.trainings", trainings)
+    search, space = accept(with_change(document, "spec.training.seeds", seeds))
+
+    warnings = [line for line in plan_lines(search.spec, space) if "budget.trainings" in line]
+    sentence = (
+        f"warning: DefaultOnly trains the default once and spends {spent} of the {trainings} trainings of budget.trainings: raise"
+        " training.steps or training.epochs for a longer training"
+    )
+    assert warnings == ([] if spent is None else [sentence])
+
+
+@pytest.mark.parametrize(
     ("name", "lines"),
     [
         ("RandomSearch", ["trials: 4 with the default, if each costs as much as it"]),

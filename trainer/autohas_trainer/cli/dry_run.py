@@ -8,7 +8,7 @@ import time
 import torch
 from rich.console import Console
 
-from autohas_api.accept.plan_check import hardly_seen, short_supernet, stage_trainings
+from autohas_api.accept.plan_check import hardly_seen, short_supernet, stage_trainings, unused_trainings
 from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.budget.epochs import few_epochs
 from autohas_api.budget.progress_steps import stage_steps
@@ -149,6 +149,7 @@ def _print_warnings(search_task: SearchTask, console: Console) -> None:
         few_epochs(spec, splits.num_train),
         small_selection(spec, splits.num_selection),
         short_supernet(spec, search_task.space, search_task.plan),
+        unused_trainings(spec, search_task.plan),
     )
     for warning in warnings:
         if warning is not None:

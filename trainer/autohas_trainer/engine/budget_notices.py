@@ -108,7 +108,8 @@ def report_unspent(state: SearchState, reason: StopReason | None) -> None:
     if reason is not None and reason in _WHY:
         why = _WHY[reason]
     elif not state.search_task.spec.algorithm.row.is_search:
-        why = f"{state.search_task.spec.algorithm.name} trains the default once; a longer training is longer by training.steps or epochs"
+        name = state.search_task.spec.algorithm.name
+        why = f"{name} trains the default once; raise training.steps or training.epochs for a longer training"
     elif not state.search_task.spec.algorithm.has_race:
         why = "no race follows the supernet that could spend them"
     elif state.search_task.spec.algorithm.row.race is Race.BRACKETS and find_fault_of_all(state) is not None:
