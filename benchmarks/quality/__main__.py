@@ -96,7 +96,9 @@ class Benchmark:
 
 def _describe(task: Task) -> str:
     price = f", priced: {task.cost['metric']} {task.cost['target']}, weight {task.cost['weight']}" if task.cost is not None else ""
-    return f"{task.data}, template {task.template}, {task.steps} steps per training, {task.metric}{price}."
+    kept = "; ".join(f"{decision['name']} {', '.join(decision['choices'])}" for decision in task.decisions)
+    part = f" (of its choices {kept})" if kept else ""
+    return f"{task.data}, template {task.template}{part}, {task.steps} steps per training, {task.metric}{price}."
 
 
 def _methods(only: Sequence[str] | None) -> list[str]:

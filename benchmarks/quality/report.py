@@ -46,9 +46,9 @@ def heading() -> str:
     return (
         "# Search quality at equal work\n\n"
         f"{provenance()}.\n\n"
-        "- Joint space: learning rate, weight decay, batch size, dropout and the template's whole architecture. AutoHAS OneStep, Paired\n"
-        "  and RandomSharing search the rate and the architecture of it, because a reward one step ahead sees no more; Published searches\n"
-        "  weight decay too.\n"
+        "- Joint space: learning rate, weight decay, batch size, dropout and the template's whole architecture, except where a task names\n"
+        "  the choices that it keeps. AutoHAS OneStep, Paired and RandomSharing search the rate and the architecture of it, because a\n"
+        "  reward one step ahead sees no more; Published searches weight decay too.\n"
         "- A budget is work in trainings of the default configuration; every method selects on the same split and has the default as its\n"
         "  first trial. A peer ends when the next rung of its trial is no longer affordable.\n"
         "- *lead*: mean over seeds of the reference (first row) minus the method, positive if the reference is better, with its 90 %\n"
