@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 import zlib
 from collections.abc import Callable
@@ -148,6 +149,17 @@ def test_another_folder_may_hold_the_test(folder: Path) -> None:
     assert len(task.test_targets_N) == 2
     with pytest.raises(DataError, match=r"absent is missing \(task\.data\.arguments\.testFolder\)"):
         image_folder(folder, {"testFolder": "absent"})
+
+
+@pytest.mark.parametrize("name", ["train", "again", None])
+def test_the_training_folder_is_no_test(name: str | None, folder: Path) -> None:
+    """Under its own name, under that of a link, and where the link is called test."""
+    shutil.rmtree(folder / "test")
+    if name != "train":
+        (folder / (name or "test")).symlink_to(folder / "train")
+    source = r" \(task\.data\.arguments\.testFolder\)" if name else ""
+    with pytest.raises(DataError, match=rf"{name or 'test'}{source} is training data too"):
+        image_folder(folder, {} if name is None else {"testFolder": name})
 
 
 def test_what_is_not_read_is_counted(folder: Path) -> None:

@@ -310,6 +310,29 @@ def test_shards_that_name_the_classes_differently_are_refused(names: list[str] |
         image_parquet(tmp_path, {"target": "label", "size": "8"})
 
 
+def test_two_classes_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Predictions are names, so that the two could not be told apart."""
+    features = {"label": {"names": ["cat", "dog", "cat"], "_type": "ClassLabel"}}
+    write_parquet(
+        table(noise(20, 7)).replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})}), tmp_path / "t.parquet"
+    )
+    with pytest.raises(DataError, match=r"t\.parquet: column label names both class 0 and class 2 'cat', and predictions are names"):
+        image_parquet(tmp_path / "t.parquet", {"target": "label", "size": "8"})
+
+
+def test_a_training_file_is_no_test(tmp_path: Path) -> None:
+    """Every source of files: the file itself, one of the shards, and a link that is called test."""
+    write_parquet(table(noise(20, 7)), tmp_path / "train-0.parquet")
+    write_parquet(table(noise(20, 8)), tmp_path / "train-1.parquet")
+    words = r" \(task\.data\.arguments\.testFile\) is training data too"
+    for path, name in ((tmp_path / "train-0.parquet", "train-0"), (tmp_path, "train-1")):
+        with pytest.raises(DataError, match=rf"{name}\.parquet{words}"):
+            image_parquet(path, {"target": "label", "size": "8", "testFile": f"{name}.parquet"})
+    (tmp_path / "test.parquet").symlink_to(tmp_path / "train-1.parquet")
+    with pytest.raises(DataError, match=r"test\.parquet is training data too"):
+        image_parquet(tmp_path, {"target": "label", "size": "8"})
+
+
 def test_unknown_and_missing_arguments_are_refused(tmp_path: Path) -> None:
     """Those of tables are not taken."""
     with pytest.raises(ConfigurationError, match=r"arguments\.numeric is unknown to image-parquet; it takes image, target"):

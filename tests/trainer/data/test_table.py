@@ -162,6 +162,11 @@ DEFECTS: dict[str, tuple[str | bytes, dict[str, str], str]] = {
         {},
         r"column city has 257 categories in 514 rows, at most 256",
     ),
+    "training file as test": (
+        SOUND,
+        {"testFile": "train.csv"},
+        r"train\.csv \(task\.data\.arguments\.testFile\) is training data too.*testFraction",
+    ),
     "foreign test file": (SOUND, {"testFile": "absent.csv"}, r"absent\.csv cannot be read \(No such file"),
 }
 

@@ -179,6 +179,14 @@ def test_wrong_files_of_tokens_are_named(case: str, tmp_path: Path) -> None:
         read(tmp_path / name, **arguments)
 
 
+def test_a_link_to_the_training_tokens_is_no_test(tmp_path: Path) -> None:
+    """The test would measure what was learned by heart."""
+    (tmp_path / "test.npy").symlink_to(saved(tmp_path / "train.npy"))
+
+    with pytest.raises(DataError, match=r"test\.npy is training data too"):
+        read(tmp_path)
+
+
 def test_wrong_texts_are_named(tmp_path: Path) -> None:
     """A strange character of the test and a byte that is no text, with the line; a tokenizer that gives what it does not have."""
     (tmp_path / "train.txt").write_text("ab\n" * 400)

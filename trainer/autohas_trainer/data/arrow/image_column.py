@@ -299,7 +299,8 @@ def read_class_names(files: Sequence[Path], column: str) -> tuple[str, ...] | No
     """Return the names that Hugging Face's datasets keeps for a column of class numbers; None: there are none.
 
     Raises:
-        DataError: Two files name the classes differently, so that one number would be two classes; or a file is damaged.
+        DataError: Two files name the classes differently, so that one number would be two classes; or two classes have one name; or a file
+            is damaged.
     """
     names = [_read_names(file, column) for file in files]
     for file, other in zip(files, names, strict=True):
@@ -309,7 +310,20 @@ def read_class_names(files: Sequence[Path], column: str) -> tuple[str, ...] | No
                 " write all files with the same names in the same order"
             )
             raise DataError(message)
+    if names[0] is not None:
+        _refuse_equal_names(names[0], f"{files[0]}: column {column}")
     return names[0]
+
+
+def _refuse_equal_names(names: tuple[str, ...], where: str) -> None:
+    first = {name: number for number, name in reversed(list(enumerate(names)))}
+    for number, name in enumerate(names):
+        if first[name] != number:
+            message = (
+                f"{where} names both class {first[name]} and class {number} {name!r}, and predictions are names; write the file with"
+                " another name for one, or with one class for both"
+            )
+            raise DataError(message)
 
 
 def _list_names(names: tuple[str, ...] | None) -> str:

@@ -10,7 +10,7 @@ from typing import Final
 
 from autohas_api.base.objective_metrics import TaskKind
 from autohas_trainer.data.arrow.arrow_file import ARROW_SUFFIXES, read_arrow_table
-from autohas_trainer.data.files.paths import relative_to
+from autohas_trainer.data.files.paths import refuse_training_as_test, relative_to
 from autohas_trainer.data.raw import RawData
 from autohas_trainer.data.tables.table import TableOptions, table_of
 from autohas_trainer.errors import DataError
@@ -47,10 +47,19 @@ def find_files(path: Path, test_file: str | None) -> tuple[list[Path], list[Path
     """Return the files of the training and of the test data.
 
     Raises:
-        DataError: There is none, or a saved dataset is not whole.
+        DataError: There is none, a saved dataset is not whole, or a file is both.
     """
-    if path.is_file():
-        return [path], [path.parent / PurePath(test_file)] if test_file is not None else []
+    train = [path] if path.is_file() else _training_files(path, test_file)
+    if test_file is not None:
+        test = [(path.parent if path.is_file() else path) / PurePath(test_file)]
+    else:
+        test = [] if path.is_file() else _shards(path, "test")
+    refuse_training_as_test(test, train, None if test_file is None else "testFile")
+    return train, test
+
+
+def _training_files(path: Path, test_file: str | None) -> list[Path]:
+    """Return the training files of a folder; `test_file` is none of them where no name says which ones are."""
     if not path.is_dir():
         message = f"{path} is missing{relative_to(path)}; put the file there or correct task.data.path"
         raise DataError(message)
@@ -58,7 +67,7 @@ def find_files(path: Path, test_file: str | None) -> tuple[list[Path], list[Path
     if not train:
         message = f"{path} has no train.parquet, no train-*.parquet, and no file that ends in .parquet or .arrow; correct task.data.path"
         raise DataError(message)
-    return train, [path / PurePath(test_file)] if test_file is not None else _shards(path, "test")
+    return train
 
 
 def _shards(folder: Path, split: str) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -10,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 from autohas_api.base.text_encoding import as_file_name
 from autohas_trainer.errors import DataError
 
-__all__ = ["REMOTE_SCHEMES", "expand_path", "is_remote", "relative_to"]
+__all__ = ["REMOTE_SCHEMES", "expand_path", "is_remote", "refuse_training_as_test", "relative_to"]
 
 REMOTE_SCHEMES: Final = ("s3", "gs", "hf")
 """Schemes that are read through the cache folder."""
@@ -53,6 +54,33 @@ def expand_path(path: str) -> str:
 def relative_to(path: Path) -> str:
     """Return where a relative path was looked for, as part of an error; nothing for an absolute one."""
     return "" if path.is_absolute() else f" (relative to {Path.cwd()})"
+
+
+def refuse_training_as_test(test: Iterable[Path], train: Iterable[Path], argument: str | None = None) -> None:
+    """Refuse test data that are training data too, under their own name or by a link; a path that is missing is neither.
+
+    Args:
+        test: Files or folders of the test data.
+        train: Files or folders of the training data.
+        argument: Name in task.data.arguments that gave the test data; None: they were found by their name.
+
+    Raises:
+        DataError: One is both; names it.
+    """
+    identities = {_identify(path) for path in train if path.exists()}
+    for path in test:
+        if path.exists() and _identify(path) in identities:
+            source = "" if argument is None else f" (task.data.arguments.{argument})"
+            message = (
+                f"{path}{source} is training data too, so that the test score would not hold for other data: put other data there, or take"
+                " a share of the training data by task.data.arguments.testFraction"
+            )
+            raise DataError(message)
+
+
+def _identify(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def _local_path(url: str) -> str:

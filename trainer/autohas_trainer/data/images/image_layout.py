@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from autohas_trainer.data.files.paths import relative_to
+from autohas_trainer.data.files.paths import refuse_training_as_test, relative_to
 from autohas_trainer.data.images.image_file import SUFFIXES, UNREAD_SUFFIXES
 from autohas_trainer.data.spellings import equal_numbers, equal_words
 from autohas_trainer.errors import DataError
@@ -44,7 +44,7 @@ def find_images(folder: Path, test_folder: str | None, *, may_divide: bool) -> L
         may_divide: Whether the search says what share of the training images is the test.
 
     Raises:
-        DataError: A folder is missing or empty, or images would be passed over; names them.
+        DataError: A folder is missing, empty or both, or images would be passed over; names them.
     """
     train = _train_folder(folder, test_folder)
     layout = Layout(classes=_classes(train))
@@ -55,6 +55,7 @@ def find_images(folder: Path, test_folder: str | None, *, may_divide: bool) -> L
         if test_folder is not None and not test.is_dir():
             message = f"{test} is missing (task.data.arguments.testFolder); correct the name, or put one folder of images per class there"
             raise DataError(message)
+        refuse_training_as_test([test], [train], None if test_folder is None else "testFolder")
         if test.is_dir():
             layout.test_files, layout.test_labels = _list_names(test, layout, unread_counts, may_lack=True)
         layout.notes += _unread_folders(folder, {train.name, test.name}, has_test=test.is_dir() or may_divide)

@@ -11,7 +11,7 @@ import numpy as np
 
 from autohas_api.base.objective_metrics import TaskKind
 from autohas_trainer.data.arguments import refuse_unknown_arguments
-from autohas_trainer.data.files.paths import relative_to
+from autohas_trainer.data.files.paths import refuse_training_as_test, relative_to
 from autohas_trainer.data.held_out import with_held_out_test
 from autohas_trainer.data.raw import Floats, RawData
 from autohas_trainer.data.tables.cells import find_missing
@@ -172,7 +172,11 @@ def _names(listed: str) -> frozenset[str]:
 
 
 def _files(path: Path, test_file: str | None) -> tuple[Path, Path | None]:
-    """Return the training file and the test file, if there is one."""
+    """Return the training file and the test file, if there is one.
+
+    Raises:
+        DataError: The training file is missing, or is the test file too.
+    """
     folder, candidates = (path, [path / name for name in _TRAIN_FILES]) if path.is_dir() else (path.parent, [path])
     train = next((file for file in candidates if file.is_file()), None)
     if train is None:
@@ -180,9 +184,13 @@ def _files(path: Path, test_file: str | None) -> tuple[Path, Path | None]:
         message = f"{what}; put the file there or correct task.data.path"
         raise DataError(message)
     if test_file is not None:
-        return train, folder / PurePath(test_file)
-    tests = [folder / name for name in _TEST_FILES] if path.is_dir() else []
-    return train, next((file for file in tests if file.is_file()), None)
+        test: Path | None = folder / PurePath(test_file)
+    else:
+        tests = [folder / name for name in _TEST_FILES] if path.is_dir() else []
+        test = next((file for file in tests if file.is_file()), None)
+    if test is not None:
+        refuse_training_as_test([test], [train], None if test_file is None else "testFile")
+    return train, test
 
 
 def _input_names(train: Table, options: TableOptions) -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autohas_trainer.data.arguments import refuse_unknown_arguments
-from autohas_trainer.data.files.paths import relative_to
+from autohas_trainer.data.files.paths import refuse_training_as_test, relative_to
 from autohas_trainer.data.raw import RawData
 from autohas_trainer.data.targets import NextTokens
 from autohas_trainer.data.tokens.windows import Tokens, cut_windows
@@ -140,7 +140,7 @@ def find_files(path: Path, suffixes: tuple[str, ...]) -> tuple[Path, Path | None
     """Return the training file and the test file, if there is one.
 
     Raises:
-        DataError: There is no training file.
+        DataError: There is no training file, or it is the test file too.
     """
     if path.is_file():
         return path, None
@@ -150,6 +150,8 @@ def find_files(path: Path, suffixes: tuple[str, ...]) -> tuple[Path, Path | None
         what = f"{path} has no {listed}" if path.is_dir() else f"{path} is missing{relative_to(path)}"
         message = f"{what}; put the file there or correct task.data.path"
         raise DataError(message)
+    if found["test"] is not None:
+        refuse_training_as_test([found["test"]], [found["train"]])
     return found["train"], found["test"]
 
 
