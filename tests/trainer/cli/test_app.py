@@ -186,6 +186,17 @@ def test_a_folder_in_which_another_process_works_is_refused(finished: tuple[Path
     assert [path.name for path in tmp_path.iterdir()] == [LOCK_FILE]
 
 
+def test_a_folder_in_use_is_not_called_empty(tmp_path: Path) -> None:
+    """The process that works in it may write its first checkpoint at any moment."""
+    (tmp_path / "out").mkdir()
+    with hold_folder(tmp_path / "out"):
+        refused = _autohas("run", _search_file(tmp_path), "--out", tmp_path / "out", "--resume")
+
+    assert refused.exit_code == 64
+    assert "is in use: process" in _flat(refused.stderr)
+    assert "holds nothing to continue from" not in _flat(refused.output)
+
+
 def test_missing_data_ends_with_65(tmp_path: Path) -> None:
     """The sentence of the data reader, no traceback."""
     file = _search_file(tmp_path, spec__task__data={"name": "idx", "path": "/no/such/folder"})

@@ -240,6 +240,16 @@ def test_an_unreadable_search_file_is_a_usage_error(tmp_path: Path) -> None:
     assert "/no/such/file cannot be read as JSON" in word.message
 
 
+def test_storage_that_fails_under_the_search_file_is_tried_again(tmp_path: Path) -> None:
+    """Linux answers a read of the unmapped page 0 with EIO: the Job counts the attempt and repeats it."""
+    pod = Pod(tmp_path, {})
+    code = run_container({**pod.variables("pod-1", 1), "AUTOHAS_SEARCH_FILE": "/proc/self/mem"}, StopOnSignal(insist=False))
+    word = pod.termination_message()
+    assert code == 1
+    assert isinstance(word, Error)
+    assert word.message == "/proc/self/mem: the disk reports an input/output error; move the search to a sound one"
+
+
 def test_a_wrong_variable_is_a_usage_error_with_a_termination_message(tmp_path: Path) -> None:
     """Even when the attempt itself is what is wrong."""
     pod = Pod(tmp_path, a_search())

@@ -375,9 +375,9 @@ def _run(document: Document, options: _Options, stop: StopOnSignal) -> None:
     command = _command(document.source, options.settings, folder)
     if not options.resume:
         refuse_used(folder, command)
-    elif not (folder / "checkpoints").is_dir() and not (folder / "result.json").exists():
-        _print_line(console, f"{folder} holds nothing to continue from: the search starts.")
     with work_in(folder, partial(_print_line, console)):
+        if options.resume and not (folder / "checkpoints").is_dir() and not (folder / "result.json").exists():
+            _print_line(console, f"{folder} holds nothing to continue from: the search starts.")
         if ignored := list_unused(document.value):
             console.print(f"Not used on this machine: {', '.join(ignored)}", style="dim", highlight=False)
         print_loading(console)

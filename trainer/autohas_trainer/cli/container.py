@@ -21,6 +21,7 @@ from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Search
 from autohas_api.wire.messages import CheckpointInfo, Error, Interrupted, Message, Result, Stage, encode_termination_message
 from autohas_trainer import errors
+from autohas_trainer.atomic_file import name_os_errors
 from autohas_trainer.cli.environment import ContainerEnvironment, let_threads_sleep
 from autohas_trainer.cli.exits import UsageError, exit_of
 from autohas_trainer.cli.judging import accept_unless_begun
@@ -31,6 +32,8 @@ from autohas_trainer.reporting.sinks.live_state import LiveState
 __all__ = ["run_container"]
 
 _MAX_TEXT: Final = 1024
+_WRONG_PATH: Final = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+"""What every attempt to read a file would meet again."""
 
 
 def run_container(variables: Mapping[str, str], stop: StopOnSignal) -> int:
@@ -74,12 +77,14 @@ def _read_search(environment: ContainerEnvironment) -> tuple[Search, Space]:
 
     Raises:
         UsageError: the file is missing or holds no JSON object.
+        OSError: the storage failed while it was read, which another attempt may not meet.
         SpecError: the schema or a rule is violated.
     """
     path = environment.search_file
     try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        with name_os_errors(path):
+            document = json.loads(path.read_bytes())
+    except (*_WRONG_PATH, ValueError) as error:
         raise UsageError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(document, dict):
         raise UsageError(f"{path} must hold one JSON object")
