@@ -130,12 +130,14 @@ def lost_pods(job: JobRecord, pods: tuple[PodRecord, ...]) -> tuple[str, ...]:
 def certain_failure(job: JobRecord, pods: tuple[PodRecord, ...]) -> JobFailure | None:
     """The failure that the Job's rules (see `manifests`) imply and that its controller has not reported yet, or never will.
 
-    The controller counts pods that have ended; a pod with a running sidecar has not.
+    The controller counts pods that have ended; a pod with a running sidecar has not. It ignores exit code 75, with which a trainer ends in
+    order within the second of grace that the kubelet gives a pod which exceeds a limit of its own.
     """
     if fatal_pod(pods) is not None:
         return JobFailure(reason=_BY_RULE, message="")
-    is_last_seen = bool(pods) and pods[-1].is_outlived and is_failure(pods[-1])
-    if is_last_seen and num_failures(job, pods) > job.backoff_limit:
+    is_last_uncounted = bool(pods) and pods[-1].is_outlived and is_failure(pods[-1])
+    is_uncounted = is_last_uncounted or any(exceeds_own_limit(pod) and _is_stopped(pod) for pod in pods)
+    if is_uncounted and num_failures(job, pods) > job.backoff_limit:
         return JobFailure(reason=BY_LIMIT, message="")
     return None
 
@@ -169,16 +171,28 @@ def is_ended_by_ignored_pods(job: JobRecord, pods: tuple[PodRecord, ...], ignore
 
 def is_interruption(pod: PodRecord) -> bool:
     """Whether a pod was ended from outside: stopped on request, evicted, preempted or lost."""
-    return pod.disruption is not None or is_lost(pod) or (pod.end is not None and pod.end.exit_code == ExitCode.INTERRUPTED)
+    return pod.disruption is not None or is_lost(pod) or (_is_stopped(pod) and not exceeds_own_limit(pod))
+
+
+def _is_stopped(pod: PodRecord) -> bool:
+    """Whether the trainer says that it was stopped on request."""
+    return pod.end is not None and pod.end.exit_code == ExitCode.INTERRUPTED
+
+
+def exceeds_own_limit(pod: PodRecord) -> bool:
+    """Whether the kubelet evicted a pod because it exceeds a limit of its own (an emptyDir, ephemeral-storage), as the next pod would too.
+
+    The kubelet gives such a pod no DisruptionTarget.
+    """
+    return pod.reason == _EVICTED and pod.disruption is None
 
 
 def is_lost(pod: PodRecord) -> bool:
     """Whether the kubelet did not observe the end of a pod: its node rebooted, or its container runtime was restarted.
 
-    The exit code is then a placeholder (255 or 137), and the Job's rules, which cannot match reasons, count it as a failure. An eviction
-    because the pod exceeds a limit of its own (an emptyDir, ephemeral-storage) has no DisruptionTarget: the next pod would exceed it too.
+    The exit code is then a placeholder (255 or 137), and the Job's rules, which cannot match reasons, count it as a failure.
     """
-    is_unseen = pod.last_end is not None and pod.last_end.reason in _LOST_CONTAINERS and pod.reason != _EVICTED
+    is_unseen = pod.last_end is not None and pod.last_end.reason in _LOST_CONTAINERS and not exceeds_own_limit(pod)
     return pod.disruption is None and (is_unseen or pod.reason in _LOST_PODS)
 
 

@@ -299,3 +299,23 @@ def test_an_eviction_for_storage_quotes_the_kubelet_and_says_what_to_raise(messa
         assert (last.status.phase, succeeded.reason) == (Phase.FAILED, "BackoffLimitExceeded")
         assert trainer is None or last.status.interruptions == 0
         assert succeeded.message.endswith(hint)
+
+
+def test_evictions_for_own_excess_are_bounded_where_the_trainer_ends_in_order() -> None:
+    """The Job ignores exit code 75, so that the operator alone counts it: the second such pod is one more than backoffLimit allows."""
+    search = stored_search(failurePolicy={"backoffLimit": 1})
+    job = stored_job(search)
+    pods = []
+    for number in (1, 2):
+        evicted = refused_pod(job, "Evicted", "Pod ephemeral local storage usage exceeds the total limit of containers 5Gi. ")
+        evicted["metadata"] |= {"name": f"pod-{number}", "uid": f"uid-{number}"}
+        evicted["status"]["containerStatuses"] = [{"name": "trainer", "state": {"terminated": {"exitCode": 75, "reason": "Error"}}}]
+        pods.append(evicted)
+    first, second = decide(observe(search, job, pods[0]), RUNNING), decide(observe(search, job, *pods), RUNNING)
+    succeeded = verdict_of(second.status, ConditionType.SUCCEEDED)
+
+    assert ready(first)[0] == "TrainerFailed"
+    assert (first.status.phase, first.status.interruptions or 0) == (Phase.INTERRUPTED, 0)
+    assert succeeded is not None
+    assert (second.status.phase, succeeded.reason) == (Phase.FAILED, "BackoffLimitExceeded")
+    assert "raise spec.trainer.resources.limits.ephemeral-storage" in succeeded.message
