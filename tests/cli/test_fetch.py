@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from autohas_api.testing.rejections import with_change
+from autohas_trainer.folder_lock import LOCK_FILE, hold_folder
 from kubectl_fixtures import PLACE, UID, Cluster, flat, invoke, stored
 
 
@@ -38,7 +40,7 @@ def test_fetch_copies_the_files_and_removes_its_pod(cluster: Cluster, tmp_path: 
     assert f"starting the pod {pod['metadata']['name']}, which reads the claim copying the files" in flat(ended.stderr)
     (container,) = pod["spec"]["containers"]
 
-    assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == {
+    assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir() if p.name != LOCK_FILE} == {
         "model.safetensors": b"weights",
         "result.json": b"result.json",
         "config.yaml": b"config.yaml",
@@ -118,7 +120,7 @@ def test_a_model_that_is_not_the_result_s_is_refused(cluster: Cluster, tmp_path:
 
     assert ended.exit_code == 1
     assert "was changed on the claim, or did not arrive whole" in flat(ended.stderr)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [LOCK_FILE]
 
 
 @pytest.mark.parametrize(("content", "code"), [(b"{}", 0), (b"{ }", 1), (None, 1)], ids=["sound", "changed", "missing"])
@@ -154,6 +156,7 @@ def test_a_fetch_that_broke_off_can_be_repeated(cluster: Cluster, tmp_path: Path
     assert broken.exit_code == 1
     assert ended.exit_code == 0, ended.output
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        LOCK_FILE,
         "config.yaml",
         "history.jsonl",
         "model.safetensors",
@@ -161,6 +164,23 @@ def test_a_fetch_that_broke_off_can_be_repeated(cluster: Cluster, tmp_path: Path
     ]
     assert first["name"] != second["name"]
     assert [(owner["kind"], owner["uid"]) for owner in second["ownerReferences"]] == [("AutoHASSearch", UID)]
+
+
+def test_a_folder_into_which_another_process_fetches_is_left_alone(cluster: Cluster, tmp_path: Path) -> None:
+    """What has arrived there stays, no pod is started, and the sentence names the process."""
+    cluster.answers(_succeeded())
+    _fill(cluster)
+    arriving = tmp_path / "out" / ".fetching"
+    arriving.mkdir(parents=True)
+    (arriving / "model.safetensors").write_bytes(b"wei")
+    with hold_folder(tmp_path / "out"):
+        refused = invoke("fetch", "fashion", "--out", tmp_path / "out")
+
+    assert refused.exit_code == 1
+    assert f"{tmp_path / 'out'} is in use: process {os.getpid()} on host" in flat(refused.stderr)
+    assert "or choose another folder with --out DIR" in flat(refused.stderr)
+    assert (arriving / "model.safetensors").read_bytes() == b"wei"
+    assert not (cluster.home / "applied.json").exists()
 
 
 def test_a_reader_that_fails_is_said_and_removed(cluster: Cluster, tmp_path: Path) -> None:

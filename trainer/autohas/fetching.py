@@ -17,6 +17,8 @@ from autohas.kubectl import Kubectl, KubectlError
 from autohas_api.base.names import CHECKPOINT_DIRECTORY, LABEL_SEARCH
 from autohas_api.wire.status import Phase
 from autohas_trainer.atomic_file import move_durably
+from autohas_trainer.errors import FolderInUseError
+from autohas_trainer.folder_lock import LOCK_FILE, hold_folder
 
 __all__ = ["FETCHED", "FetchError", "fetch", "reader_pod"]
 
@@ -45,17 +47,29 @@ def fetch(kubectl: Kubectl, name: str, folder: Path, say: Callable[[str], None])
     """Copy the files of a succeeded search into `folder`; returns their paths. `say` gets a line before each long step.
 
     Raises:
-        FetchError: the search has not succeeded, has no claim, or a file arrived damaged.
+        FetchError: the search has not succeeded, has no claim, a file arrived damaged, or another process works in `folder`.
         KubectlError: kubectl failed.
         OSError: `folder` cannot be written.
     """
     search = kubectl.search(name)
     place = _place(search)
-    if folder.is_dir() and any(path.name != _ARRIVING for path in folder.iterdir()):
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with hold_folder(folder) as unlocked:
+            if unlocked is not None:
+                say(unlocked)
+            return _fetch_into(folder, kubectl, search, place, say)
+    except FolderInUseError as error:
+        raise FetchError(f"{error}, or choose another folder with --out DIR") from error
+
+
+def _fetch_into(folder: Path, kubectl: Kubectl, search: Mapping[str, Any], place: str, say: Callable[[str], None]) -> list[Path]:
+    """Copy the files into a folder that this process holds."""
+    if any(path.name not in (_ARRIVING, LOCK_FILE) for path in folder.iterdir()):
         raise FetchError(f"{folder} is not empty; choose another with --out DIR")
     arriving = folder / _ARRIVING
     shutil.rmtree(arriving, ignore_errors=True)  # of a fetch that was killed
-    arriving.mkdir(parents=True)
+    arriving.mkdir()
     try:
         _copy(kubectl, search, place, arriving, say)
         _check(search, arriving)
