@@ -325,7 +325,7 @@ class NoticeReason(_Explained):
         "SupernetRestarted",
         (
             "a loss or gradient of the supernet is not finite: the supernet continues from its last finite state at a third of the rate"
-            " (twice per search at most); the message says how many steps and trainings are lost"
+            " (twice per search at most), or ends with that state; the message says how many steps and trainings are lost"
         ),
     )
     BUDGET_EXCEEDED = "BudgetExceeded", "the search spent more than its budget by more than 5 %: the message says how much"

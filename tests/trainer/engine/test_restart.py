@@ -79,6 +79,21 @@ def test_a_supernet_that_diverges_once_is_restarted_and_finishes(tmp_path: Path,
     assert any(record.stage is Stage.RACE and record.name.startswith(("argmax", "sample")) for record in sink.candidates)
 
 
+def test_a_divergence_in_the_last_step_promises_no_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read where the supernet ends: the race takes the last finite state, and nothing continues."""
+    plain, sink = MemorySink(), MemorySink()
+    search(_document(), tmp_path / "plain", plain)
+    last = len(_supernet_steps(plain)) - 1
+    _diverge(monkeypatch, lambda step: step == last)
+    search(_document(), tmp_path / "diverged", sink)
+
+    assert len(_supernet_steps(sink)) == last + 1
+    (message,) = [notice.message for notice in sink.other_notices if notice.reason == NoticeReason.SUPERNET_RESTARTED]
+    assert re.search(
+        r"of Supernet: no step follows, and the race takes its state after \d+ steps in all; \d+ steps, \S+ trainings", message
+    )
+
+
 def test_a_supernet_that_diverges_three_times_is_left_to_the_race(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The third divergence abandons it at a ninth of the rate; the notice says what is not spent and what the restarts lost."""
     _diverge(monkeypatch, lambda step: step in (5, 14, 22))

@@ -189,9 +189,12 @@ class SupernetStage:
 
     def _has_more(self) -> bool:
         """Whether steps are left that the share pays for."""
-        first, last = self._span()
+        return not self._state.supernet_is_abandoned and self._takes_steps_until(self._span()[1])
+
+    def _takes_steps_until(self, last: int) -> bool:
+        """Whether the supernet takes another step before step `last`, as far as its share pays."""
         is_overdrawn = self._state.supernet_share.is_overdrawn(self._state.ledger.cost_by_stage())
-        return first + self._steps_done < last and not self._state.supernet_is_abandoned and not is_overdrawn
+        return self._span()[0] + self._steps_done < last and not is_overdrawn
 
     def _count_units(self, steps: int) -> int:
         """Steps in units of the progress: `num_steps` of them are the stage, whatever its batch."""
@@ -271,11 +274,13 @@ class SupernetStage:
         state.supernet.load_state_dict(tensors)
         state.algorithm.load_state_dict(learners["algorithm"])
         state.guards.load_learned_state(learners["guards"])
-        first, _ = self._span()
+        how = f"restart {safety.num_restarts} of {MAX_RESTARTS} continues{_name_rate(safety.rate_factor)} from"
+        if not self._takes_steps_until(state.supernet_plan.supernet_steps):  # read where the supernet ends
+            how = "no step follows, and the race takes"
+        num_lost = self._span()[0] + self._steps_done - learners["step"]
         state.notify(
             NoticeReason.SUPERNET_RESTARTED,
-            f"{text}{rate}: restart {safety.num_restarts} of {MAX_RESTARTS} continues{_name_rate(safety.rate_factor)} from its state after"
-            f" {learners['step']} steps in all; {first + self._steps_done - learners['step']} steps, {lost:.2f} trainings, are lost",
+            f"{text}{rate}: {how} its state after {learners['step']} steps in all; {num_lost} steps, {lost:.2f} trainings, are lost",
         )
 
     def _describe_unspent(self) -> str:
