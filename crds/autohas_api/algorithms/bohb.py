@@ -61,5 +61,6 @@ BOHB_ROW: Final = build_learning_row(
     knobs=BOHB,
     num_known=_num_known,
     fewest=_fewest,
+    trial_text="a configuration that was drawn at random or proposed by the densities, numbered in their order",
     stage_texts={"Race": "the default, then brackets of trials, a third of them random; the best of each continue from rung to rung"},
 )

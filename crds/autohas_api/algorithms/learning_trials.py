@@ -43,6 +43,7 @@ def build_learning_row(  # noqa: PLR0913 - what a row consists of, except for wh
     fewest: Callable[[PlanRequest], str],
     refine: Callable[[AlgorithmSpec, Model | None], AlgorithmSpec] = lambda row, _: row,
     stage_texts: Mapping[str, str],
+    trial_text: str,
 ) -> AlgorithmSpec:
     """The row of a multi-trial algorithm whose sampler learns.
 
@@ -55,10 +56,11 @@ def build_learning_row(  # noqa: PLR0913 - what a row consists of, except for wh
         fewest: What the smallest budget pays for, for a sentence.
         refine: The row for given knobs.
         stage_texts: What the report says about a stage.
+        trial_text: What the report says about trials.
     """
     row = build_row(schedule, name=name, description=description, knobs=knobs, refine=refine, stage_texts=stage_texts)
     minimum = partial(_minimum, schedule, row.minimum, num_known)
-    return replace(row, minimum=minimum, fewest=partial(_fewest, fewest, row.block))
+    return replace(row, minimum=minimum, fewest=partial(_fewest, fewest, row.block), candidate_texts={"trial": trial_text})
 
 
 def _fewest(of_sampler: Callable[[PlanRequest], str], block: str, request: PlanRequest) -> str:

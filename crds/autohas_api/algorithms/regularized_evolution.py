@@ -68,5 +68,6 @@ EVOLUTION_ROW: Final = build_learning_row(
     knobs=RegularizedEvolution,
     num_known=_population,
     fewest=_fewest,
+    trial_text="a configuration that was drawn at random, or later a copy of its parent with one decision changed, in their order",
     stage_texts={"Race": "the default, then random trials until the population is complete, then children of its members, each to the end"},
 )

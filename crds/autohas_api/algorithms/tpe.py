@@ -54,6 +54,7 @@ def _build(schedule: Schedule, text: str) -> AlgorithmSpec:
         fewest=_fewest,
         refine=_refine,
         stage_texts={"Race": text},
+        trial_text="a configuration that was drawn at random, or later proposed by the Parzen estimator, numbered in their order",
     )
 
 

@@ -111,6 +111,17 @@ def test_the_log_has_one_line_per_fact_and_none_per_step(tmp_path: Path) -> None
     assert lines[-1]["largest_effects"] == ["depth 3: +1.55 ± 0.50 %"]
 
 
+def test_the_log_names_the_parent_of_a_bred_candidate() -> None:
+    """One that was drawn has no such key."""
+    with structlog.testing.capture_logs() as lines:
+        sink = LogSink(structlog.get_logger())
+        sink.emit(candidate("trial 1", 1.0, 0.8))
+        sink.emit(candidate("trial 2", 1.0, 0.9, parent="trial 1"))
+
+    assert [line.get("parent") for line in lines] == [None, "trial 1"]
+    assert "parent" not in lines[0]
+
+
 @pytest.mark.parametrize("is_terminal", [False, True])
 def test_a_stage_that_was_dropped_is_not_drawn_as_done(tmp_path: Path, is_terminal: bool) -> None:  # noqa: FBT001 - a test parameter
     """The supernet ends after 3 of its steps: no line calls it whole, and the race behind it begins where it ended."""

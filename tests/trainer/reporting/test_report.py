@@ -301,3 +301,20 @@ def test_the_stages_show_speed_waiting_and_memory_where_they_are_known(tmp_path:
     assert re.findall(r'class="number">(.*?)<', plain)[2:] == ["200", "10.0 %", "1.5 GiB"]
     assert re.findall(r'class="number">(.*?)<', with_mfu)[2:] == ["200", "10.0 %", "10.0 %", "1.5 GiB"]
     assert "MFU" not in render(finished, NOTHING, None)
+
+
+def test_the_parent_of_a_bred_trial_is_named(tmp_path: Path) -> None:
+    """Next to the winner's mark, and alone; a trial that was drawn has none."""
+    document = with_change(a_search(), "spec.algorithm", {"name": "RegularizedEvolution", "regularizedEvolution": {"population": 2}})
+    trials = (
+        candidate("default", 1.0, 0.82),
+        candidate("trial 1", 1.0, 0.83),
+        candidate("trial 2", 1.0, 0.91, parent="trial 1"),
+        candidate("trial 3", 1.0, 0.7, parent="default"),
+    )
+    finished = _finished(tmp_path, document, candidates=trials)
+    winner = replace(finished, outcome=replace(finished.outcome, winner="trial 2"))
+    words = _words(render(winner, NOTHING, None))
+
+    assert "trial 2 91.00 the result, child of trial 1 trial 1 83.00 default 82.00 control trial 3 70.00 child of default" in words
+    assert "a copy of its parent with one decision changed" in words

@@ -23,6 +23,7 @@ from autohas_trainer.reporting.studies.distributions import distributions_of, pa
 from autohas_trainer.reporting.studies.journal import open_studies, read_journal, write_journal
 from autohas_trainer.reporting.studies.trials import PastSearch, StudyTrials, studies_of
 from dashboard_fixtures import race, supernet, write_search
+from reporting_fixtures import candidate
 
 RACE = race(
     ("default", 1 / 9, 0.5, "0.1"),
@@ -60,6 +61,14 @@ def _studies(folder: Path, *events: Event, is_finished: bool = True, keep_empty:
     write_search(folder, "demo", events, is_finished=is_finished)
     past = PastSearch(name="demo", history=read_history(folder), finished=read_result(folder))
     return studies_of(past, keep_empty=keep_empty)
+
+
+def test_a_bred_candidate_names_its_parent(tmp_path: Path) -> None:
+    """Where its other facts are; one that was drawn has none."""
+    bred = (candidate("trial 1", 1.0, 0.8), candidate("trial 2", 1.0, 0.9, parent="trial 1"))
+    whole, *_ = _studies(tmp_path / "demo", *bred, is_finished=False)
+
+    assert [t.user_attrs.get("parent") for t in whole.trials] == [None, "trial 1"]
 
 
 def test_a_candidate_is_a_trial_and_its_rungs_are_intermediate_values(tmp_path: Path) -> None:

@@ -263,8 +263,8 @@ def _race_rows(finished: FinishedSearch) -> list[_RaceRow]:
         shown = "diverged" if record.score is None else f"{100 * record.score:.2f}"
         by_name.setdefault(record.name, {})[fractions.index(record.fraction)] = shown
         order[record.name] = (record.fraction, record.score if record.score is not None else -math.inf)
-    winner = finished.outcome.winner
-    rows = []
+    winner, rows = finished.outcome.winner, []
+    parents = {record.name: record.parent for record in finished.outcome.candidates if record.parent is not None}
     for name in sorted(by_name, key=lambda n: (n == winner, *order[n]), reverse=True):
         scores = by_name[name]
         rows.append(
@@ -272,7 +272,12 @@ def _race_rows(finished: FinishedSearch) -> list[_RaceRow]:
                 name=name,
                 scores=tuple(scores.get(place, "") for place in range(len(fractions))),
                 is_winner=name == winner,
-                note="the result" if name == winner else "control" if name == DEFAULT else "",
+                note=", ".join(
+                    [
+                        *(["the result"] if name == winner else ["control"] if name == DEFAULT else []),
+                        *([f"child of {parents[name]}"] if name in parents else []),
+                    ]
+                ),
             )
         )
     return rows

@@ -86,6 +86,7 @@ class LogSink:
             fraction=round(record.fraction, 4),
             score=record.score,
             kept=record.kept,
+            **({} if record.parent is None else {"parent": record.parent}),
         )
 
     def _log_notice(self, notice: Notice) -> None:

@@ -195,6 +195,7 @@ def _facts(record: CandidateRecord) -> dict[str, Any]:
     """What the page of a trial shows next to its parameters."""
     return {
         "candidate": record.name,
+        "parent": record.parent,
         "stage": record.stage.value,
         "training": _percent(record.fraction),
         "metric": record.metric,
