@@ -29,7 +29,7 @@ from autohas_trainer.reporting.studies.trials import PastSearch, StudyTrials, st
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-__all__ = ["Address", "resolve_sources", "serve", "write"]
+__all__ = ["Address", "Source", "resolve_sources", "serve", "write"]
 
 _OUT: Final = Path("autohas-out")
 _DATA: Final = "/api/"
@@ -45,7 +45,7 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class Source:
     """The folder of a search, or a journal of Optuna."""
 
     path: Path
@@ -74,38 +74,38 @@ class _Source:
         return PastSearch(name=name, history=history, finished=finished)
 
 
-def resolve_sources(targets: Sequence[str]) -> list[_Source]:
+def resolve_sources(targets: Sequence[str]) -> list[Source]:
     """Find what each target names: a folder, a journal, or a search whose folder is autohas-out/NAME.
 
     Raises:
         UsageError: there is none of them, or the folder has no history.
     """
-    sources: dict[Path, _Source] = {}
+    sources: dict[Path, Source] = {}
     for source in map(_resolve, targets):
         sources.setdefault(source.path.resolve(), source)
     return list(sources.values())
 
 
-def _resolve(target: str) -> _Source:
+def _resolve(target: str) -> Source:
     path = next((path for path in (Path(target), _OUT / target) if path.exists()), None)
     if path is None:
         message = f"{target} is no folder, no file and not in {_OUT}. Of a search on a cluster that has succeeded, the folder is copied by"
         raise UsageError(f"{message} autohas fetch {Path(target).name}; then give this command {_OUT / Path(target).name}")
     if path.is_file():
-        return _Source(path)
+        return Source(path)
     if not (path / HISTORY_FILE).is_file():
         raise UsageError(
             f"{path} holds no {HISTORY_FILE}: give the folder of a search, as autohas run writes and autohas fetch copies it, or a journal"
         )
-    return _Source(path, is_growing=not (path / "result.json").is_file())
+    return Source(path, is_growing=not (path / "result.json").is_file())
 
 
-def write(sources: Sequence[_Source], path: Path) -> list[StudyTrials]:
+def write(sources: Sequence[Source], path: Path) -> list[StudyTrials]:
     """Write one journal with the studies of all sources; returns them.
 
     Raises:
         UsageError: a source is this file, no file can be at this path, or no source has a comparison yet.
-        DataError, OSError: see `_Source.read_search`; the file cannot be written.
+        DataError, OSError: see `Source.read_search`; the file cannot be written.
     """
     if any(source.path.absolute() == path.absolute() for source in sources):
         raise UsageError(f"{path} is one of the journals to read: choose another file with --out FILE")
@@ -119,12 +119,12 @@ def write(sources: Sequence[_Source], path: Path) -> list[StudyTrials]:
     return studies
 
 
-def serve(sources: Sequence[_Source], address: Address, say: Callable[[str], None]) -> None:
+def serve(sources: Sequence[Source], address: Address, say: Callable[[str], None]) -> None:
     """Serve the page until Ctrl-C; `say` gets its URL.
 
     Raises:
         UsageError: optuna-dashboard is not installed, or the address cannot be used.
-        DataError, OSError: see `_Source.read_search`.
+        DataError, OSError: see `Source.read_search`.
     """
     application = _GrowingApplication(sources)
     try:
@@ -150,7 +150,7 @@ def _address_sentence(address: Address, error: OSError) -> str:
 class _GrowingApplication:
     """The WSGI application of optuna-dashboard, made again when the history of a running search has grown."""
 
-    def __init__(self, sources: Sequence[_Source]) -> None:
+    def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = sources
         self._lock = threading.Lock()
         self._stamps = self._take_stamps()
@@ -185,12 +185,12 @@ def _application(studies: Iterable[StudyTrials]) -> WSGIApplication:
     return application
 
 
-def _read_all(sources: Sequence[_Source]) -> list[StudyTrials]:
+def _read_all(sources: Sequence[Source]) -> list[StudyTrials]:
     """All studies; where several searches have one name, each gets its folder: a storage of Optuna has each name once.
 
     Raises:
         UsageError: no source has a comparison, and none is growing.
-        DataError, OSError: see `_Source.read_search`.
+        DataError, OSError: see `Source.read_search`.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # else each study is announced
     searches = {source: source.read_search() for source in sources if source.path.is_dir()}
@@ -212,7 +212,7 @@ def _read_all(sources: Sequence[_Source]) -> list[StudyTrials]:
     return list(studies.values())
 
 
-def _list(sources: Sequence[_Source]) -> str:
+def _list(sources: Sequence[Source]) -> str:
     return ", ".join(str(source.path) for source in sources)
 
 
