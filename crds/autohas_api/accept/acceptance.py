@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from autohas_api.accept.data_arguments import find_wrong_data_arguments, find_wrong_keywords
 from autohas_api.accept.dependencies import find_wrong_conditions_of_decisions, find_wrong_conditions_of_hyperparameters
+from autohas_api.accept.model_check import find_wrong_model_budget
 from autohas_api.accept.recipe_check import find_idle_fields, find_uneven_batches
 from autohas_api.accept.volume_check import find_volume_errors
 from autohas_api.algorithms.algorithm_spec import Race
@@ -55,6 +56,8 @@ def find_spec_errors(spec: Spec) -> Iterator[FieldError]:
     yield from _arguments(spec)
     yield from find_resource_errors(spec)
     yield from find_volume_errors(spec.trainer)
+    if (yield from _any(find_wrong_model_budget(spec))):
+        return
     declared = {d.name: d for d in declared_decisions(spec)}
     wrong = chain(_decisions(spec, declared), find_wrong_conditions_of_hyperparameters(spec.search_space.hyperparameters, declared))
     if (yield from _any(wrong)):
@@ -120,11 +123,11 @@ def _too_small_budget(spec: Spec, space: Space) -> Iterator[FieldError]:
 
 def _rungs(spec: Spec) -> Iterator[FieldError]:
     """Rungs of an algorithm that has its own or none, or more of them than a training has steps."""
-    rungs, schedule = spec.budget.rungs, spec.algorithm.row.schedule
+    rungs, schedule = spec.budget.rungs, spec.row.schedule
     if rungs is None:
         return
     if schedule in (None, Schedule.FULL):
-        own = "compares candidates at rungs of its own" if spec.algorithm.row.is_search else "compares nothing"
+        own = "compares candidates at rungs of its own" if spec.row.is_search else "compares nothing"
         reason = own if schedule is None else "trains every trial to the end"
         message = f"has no effect: {spec.algorithm.name} {reason}; remove rungs, or take algorithm {_name_cutters()}"
         yield FieldError(path="spec.budget.rungs", message=message)
@@ -143,11 +146,11 @@ def _name_cutters() -> str:
 
 def _last_work(spec: Spec, space: Space) -> str:
     """What a budget must pay for at least."""
-    if not spec.algorithm.row.is_search:
+    if not spec.row.is_search:
         return f"the {spec.training.seeds} trainings of training.seeds"
-    if (fewest := spec.algorithm.row.fewest) is not None:
+    if (fewest := spec.row.fewest) is not None:
         return fewest(make_request(spec, space))
-    if spec.algorithm.row.race in (Race.SAMPLES, Race.NONE):
+    if spec.row.race in (Race.SAMPLES, Race.NONE):
         return "the supernet and the final training"
     return "its fewest candidates and the final training of the winner and of the default"
 
@@ -217,7 +220,7 @@ def _initial(spec: Spec, space: Space) -> Iterator[FieldError]:
                 yield FieldError(path=path, message=f'"{value}" must be one of {", ".join(decision.choices)}')
             elif (missing := _missing_condition(decision, decisions, completed)) is not None:
                 yield FieldError(path=path, message=f'"{value}" has no effect: {name} is searched only where {missing}')
-    row = spec.algorithm.row
+    row = spec.row
     if spec.search_space.initial_points and not row.is_search:
         message = f"{row.name} trains nothing but the default, so initialPoints would have no effect: remove them, or take a search"
         yield FieldError(path=_INITIAL, message=message)
@@ -266,7 +269,7 @@ def _never_active(spec: Spec, space: Space) -> Iterator[FieldError]:
 
 def _rewards_after_warmup(spec: Spec, space: Space) -> int:
     """Number of rewarded steps of stage Supernet, the only stage in which early stopping watches the controller."""
-    rewards_controller = spec.algorithm.row.rewards_controller
+    rewards_controller = spec.row.rewards_controller
     return 0 if rewards_controller is None else rewards_controller(make_request(spec, space), plan_stages(spec, space))
 
 
@@ -285,7 +288,7 @@ def _early_stopping(spec: Spec, space: Space) -> Iterator[FieldError]:
             message=f"could never come true: {rewards} steps are rewarded after the warm-up,"
             f" and the first {PLATEAU_FILLING_REWARDS} only fill the average: {_at_most(rewards - PLATEAU_FILLING_REWARDS)}",
         )
-    row = spec.algorithm.row
+    row = spec.row
     if spec.objective.goal is not None and row.race in (Race.SAMPLES, Race.NONE):
         yield FieldError(
             path="spec.objective.goal",

@@ -39,10 +39,10 @@ _DIGITS: Final = 5000
 
 def stage_trainings(plan: StagePlan) -> dict[Stage, float]:
     """Trainings of each stage, comparisons included; stages without work are left out."""
-    last = plan.rungs[-1]
+    last = plan.training_steps
     warmup, evaluate = plan.warmup_steps / last, plan.evaluate_steps / last
     if plan.trains_derived:
-        evaluate = plan.predicted_trainings - plan.supernet_trainings
+        evaluate = plan.predicted_trainings - plan.supernet_trainings - plan.lane_trainings
     planned = {
         Stage.LANES: plan.lane_trainings,
         Stage.WARMUP: warmup,
@@ -55,7 +55,7 @@ def stage_trainings(plan: StagePlan) -> dict[Stage, float]:
 
 def _trial_lines(spec: Spec, space: Space, plan: StagePlan) -> list[str]:
     """Lines about the trials of a multi-trial algorithm: their number, their brackets, and a warning if the space has fewer."""
-    schedule, number = spec.algorithm.row.schedule, plan.num_trials
+    schedule, number = spec.row.schedule, plan.num_trials
     if schedule is None:
         return []
     lines = [f"trials: {number:,} with the default, if each costs as much as it"]
@@ -73,7 +73,7 @@ def short_supernet(spec: Spec, space: Space, plan: StagePlan) -> str | None:
     """A warning if the supernet has too few rewarded steps for its decisions; None otherwise."""
     num_decisions = len(space.searched_decisions(Role.ARCHITECTURE))
     rewarded, needed = plan.supernet_steps - plan.warmup_steps, REWARDS_PER_DECISION * num_decisions
-    if spec.algorithm.row.rewards_controller is None or rewarded >= needed:
+    if spec.row.rewards_controller is None or rewarded >= needed:
         return None
     return (
         f"the supernet gets {rewarded} rewarded steps for {num_decisions} architecture decisions, and below {needed}"
@@ -84,7 +84,7 @@ def short_supernet(spec: Spec, space: Space, plan: StagePlan) -> str | None:
 
 def hardly_seen(spec: Spec, space: Space) -> str | None:
     """A warning if rewards one step ahead are to judge a weight decay; None otherwise."""
-    if spec.algorithm.row.searches_training_hyperparameters or all(d.name != "weight_decay" for d in space.searched_decisions()):
+    if spec.row.searches_training_hyperparameters or all(d.name != "weight_decay" for d in space.searched_decisions()):
         return None
     return (
         "a reward one step ahead hardly sees weight_decay: a step multiplies the weights by 1 - rate * weight_decay, 0.9999 for 0.1 and"
@@ -124,7 +124,7 @@ def plan_lines(spec: Spec, space: Space) -> list[str]:
     lines = [f"trainings per stage: {shares}; comparisons, whose price the data decide, take their part of it"]
     lines += _trial_lines(spec, space, plan)
     warnings = [
-        spec.algorithm.row.notice,
+        spec.row.notice,
         hardly_seen(spec, space),
         short_supernet(spec, space, plan),
         unused_trainings(spec, plan),

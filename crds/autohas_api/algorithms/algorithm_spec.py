@@ -31,6 +31,8 @@ class Race(StrEnum):
     """Candidates are trained in full, one after another."""
     BRACKETS = "Brackets"
     """Trials are proposed one after another from the results of those before them, and cut short by a schedule."""
+    MODEL = "Model"
+    """Lanes are prefixes of one training as long as the budget; the one that wins continues with all that is left."""
     NONE = "None"
     """What the controller derives is trained and compared with nothing."""
 
@@ -76,6 +78,7 @@ class AlgorithmSpec:
         race: How the winner is chosen.
         schedule: How trials are cut short; None for an algorithm that does not train trials.
         check: Finds a knob that does not fit the rest of the spec.
+        for_model: The row for budget.for Model; None: the algorithm's trainings have an end that is known before they begin.
         refine: The row for given knobs, where knobs change what it says.
         notice: What a person who starts such a search must know of its form; None: nothing.
         stage_texts: What the report says about a stage where the common text does not fit, by the name of the stage.
@@ -99,6 +102,7 @@ class AlgorithmSpec:
     race: Race = Race.HALVING
     schedule: Schedule | None = None
     check: Callable[[PlanRequest], SpecProblem | None] = _fits
+    for_model: AlgorithmSpec | None = None
     refine: Callable[[AlgorithmSpec, Model | None], AlgorithmSpec] = _keep
     notice: str | None = None
     stage_texts: Mapping[str, str] = field(default_factory=dict)

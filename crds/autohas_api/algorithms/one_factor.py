@@ -11,6 +11,7 @@ from typing import Final
 
 from autohas_api.algorithms.algorithm_spec import AlgorithmSpec, Race
 from autohas_api.algorithms.auto_has import DESCRIPTION, AutoHAS
+from autohas_api.algorithms.best_model import BEST_MODEL
 from autohas_api.algorithms.plan_request import PlanRequest
 from autohas_api.algorithms.stage_plan import StagePlan, num_challengers
 
@@ -92,6 +93,7 @@ ONE_FACTOR: Final = AlgorithmSpec(
     minimum=_minimum,
     searches_training_hyperparameters=True,
     race=Race.LEADERS,
+    for_model=BEST_MODEL,
     stage_texts={
         "Lanes": "the default, then one decision changed at a time, then combinations of what helped, each to 1/9 of a training",
         "Race": "the best lanes and the default to 1/3 of a training, the best of these and the default to the end",

@@ -33,13 +33,17 @@ class StagePlan:
     and do not teach the controller; `num_candidates` enter the race new; `num_finalists` lanes continue to 1/3 next to the default, and
     `num_challengers` of them to the end, where the race is one of leaders; `num_samples` are scored on the shared weights,
     `num_trials` are trials, which take `trial_steps` together or, where that is 0, are trained in full, `num_repeats` are trainings of the
-    winner with further seeds; `trains_derived` says that no race but the last stage trains what was found.
+    winner with further seeds; `trains_derived` says that no race but the last stage trains what was found. `default_steps` are those of the
+    default before its curve is judged, where lanes are prefixes of one training as long as the budget: then nothing else is planned, and
+    `full_steps` are those of a full training, which the last rung is otherwise.
     `scoring_trainings` is what scoring costs, `lane_trainings` and `supernet_trainings` what those stages cost, `predicted_trainings` the
     most that the plan can cost, `search_trainings` what everything but the repeats may cost: the race spends what is left of it.
     """
 
     rungs: tuple[int, ...]
     num_lanes: int = 0
+    default_steps: int = 0
+    full_steps: int = 0
     num_survivors: int = 0
     warmup_steps: int = 0
     supernet_steps: int = 0
@@ -59,6 +63,11 @@ class StagePlan:
     predicted_trainings: float
 
     @property
+    def training_steps(self) -> int:
+        """Steps of a full training of the default."""
+        return self.full_steps or self.rungs[-1]
+
+    @property
     def race_trainings(self) -> float:
         """What is planned for the race, and for the final training where no race does it, comparisons included."""
         return self.predicted_trainings - self.num_repeats - self.lane_trainings - self.supernet_trainings
@@ -68,6 +77,8 @@ class StagePlan:
         """Training steps of all lanes together."""
         if not self.num_lanes:
             return 0
+        if self.default_steps:
+            return self.default_steps
         first, second, _ = self.rungs
         return self.num_lanes * first + self.num_survivors * (second - first)
 
@@ -88,7 +99,7 @@ class StagePlan:
     @property
     def evaluate_steps(self) -> int:
         """Training steps of the last stage: the repeats, and the final training where no race has done it."""
-        return (self.num_repeats + (1 if self.num_samples or self.trains_derived else 0)) * self.rungs[-1]
+        return (self.num_repeats + (1 if self.num_samples or self.trains_derived else 0)) * self.rungs[-1] - self.default_steps
 
     @property
     def scoring_steps(self) -> int:

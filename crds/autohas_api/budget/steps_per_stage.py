@@ -61,7 +61,7 @@ def plan_stages(spec: Spec, space: Space, num_selection: int = 0, num_reward: in
     """Steps per stage for a valid spec; arguments as for `make_request`."""
     num_repeats = spec.training.seeds - 1
     trainings = max(float(spec.budget.trainings), minimum_trainings(spec, space, num_selection, num_reward)) - num_repeats
-    plan = spec.algorithm.row.plan(make_request(spec, space, num_selection, num_reward), trainings)
+    plan = spec.row.plan(make_request(spec, space, num_selection, num_reward), trainings)
     predicted = plan.predicted_trainings + num_repeats
     return replace(plan, num_repeats=num_repeats, search_trainings=trainings, predicted_trainings=predicted)
 
@@ -77,12 +77,12 @@ def minimum_trainings(spec: Spec, space: Space, num_selection: int = 0, num_rewa
 
     Arguments as for `make_request`.
     """
-    return spec.algorithm.row.minimum(make_request(spec, space, num_selection, num_reward)) + spec.training.seeds - 1
+    return spec.row.minimum(make_request(spec, space, num_selection, num_reward)) + spec.training.seeds - 1
 
 
 def plan_supernet(spec: Spec, request: PlanRequest, plan: StagePlan, trainings: float, prices: SupernetPrices) -> StagePlan:
     """The plan with the supernet steps that `trainings` pay for at `prices`; a plan without a supernet stays as it is."""
-    row = spec.algorithm.row
+    row = spec.row
     if row.supernet is None or not plan.supernet_steps:
         return plan
     paid = row.supernet(replace(request, reward_price=prices.reward / prices.step), trainings / prices.step)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 from pydantic import Field
 
+from autohas_api.algorithms.best_model import MODEL_RUNGS
 from autohas_api.algorithms.rungs import DEFAULT_RUNGS, Rungs
 from autohas_api.base.expressions import field
 from autohas_api.base.model import Decimal, Model, Rule
@@ -62,6 +63,12 @@ class Budget(Model):
         description="Cost of the whole search in trainings of the default configuration, the final training "
         "included. A configuration whose training takes twice the computation counts twice. A decimal from 1 to 10000.",
     )
+    purpose: Literal["Configuration", "Model"] | None = Field(
+        default=None,
+        alias="for",
+        description="Purpose of the budget. Configuration: the best configuration, with a model of one full training. Model: the best "
+        "model; the search takes a part of the budget, and the winner's training all the rest. If not set, Configuration.",
+    )
     max_active_seconds: int | None = Field(
         default=None,
         ge=1,
@@ -92,7 +99,12 @@ class Budget(Model):
     @property
     def rungs_of_training(self) -> Rungs:
         """The rungs of a training, as given or as every algorithm has them."""
-        return self.rungs or DEFAULT_RUNGS
+        return MODEL_RUNGS if self.is_for_model else self.rungs or DEFAULT_RUNGS
+
+    @property
+    def is_for_model(self) -> bool:
+        """Whether the winner's training takes what is left of the budget."""
+        return self.purpose == "Model"
 
 
 class Training(Model):

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, get_args
 from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.fields import FieldInfo
 
+from autohas_api.algorithms.algorithm_spec import AlgorithmSpec
 from autohas_api.algorithms.table import ALGORITHM_ROWS
 from autohas_api.base.expressions import choose, field, variable
 from autohas_api.base.field_lookup import without_nulls
@@ -234,6 +235,12 @@ class Spec(Model):
             at=".objective.metric",
         ),
     )
+
+    @property
+    def row(self) -> AlgorithmSpec:
+        """What the table says about the algorithm with its settings and with the purpose of the budget."""
+        row = self.algorithm.row
+        return row.for_model if self.budget.is_for_model and row.for_model is not None else row
 
 
 class Search(Model):

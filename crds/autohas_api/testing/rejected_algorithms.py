@@ -187,7 +187,84 @@ ALGORITHM_REJECTED_BY_RULE: Final = (
     ),
 )
 
+
+def _for_model(path: str = "spec.budget.for", value: object = "Model", *, trainings: str = "40") -> dict[str, Any]:
+    """The spec of a search for a model, with one change."""
+    document = with_change(a_search(), "spec.budget", {"trainings": trainings, "for": "Model"})
+    document = with_change(document, "spec.task.recipe", {"schedule": "WSD"})
+    return dict(with_change(document, path, value)["spec"])
+
+
+_MODEL_UNACCEPTABLE: Final = (
+    *(
+        Rejection(
+            path="spec",
+            value=_for_model("spec.task.recipe.schedule", schedule),
+            field="spec.task.recipe.schedule",
+            words=f'"{schedule}": every rate of it depends on the length of the training, which with budget.for Model is not known before'
+            " the search has ended: take WSD or Constant",
+        )
+        for schedule in ("Cosine", "Linear", "OneCycle", "Step")
+    ),
+    Rejection(
+        path="spec",
+        value=_for_model(
+            "spec.searchSpace.hyperparameters", [{"name": "schedule", "categorical": {"choices": ["WSD", "Cosine", "Constant"]}}]
+        ),
+        field="spec.searchSpace.hyperparameters[0]",
+        words='"schedule": every rate of Cosine depends on the length of the training',
+    ),
+    *(
+        Rejection(
+            path="spec",
+            value=_for_model("spec.algorithm", algorithm),
+            field="spec.budget.for",
+            words=f'Invalid value: "Model": {label} trains every candidate to an end that is known before: remove for, or take algorithm'
+            " AutoHAS (strategy OneFactor)",
+        )
+        for algorithm, label in (
+            ({"name": "AutoHAS", "autoHAS": {"strategy": "Lanes"}}, "AutoHAS (strategy Lanes)"),
+            ({"name": "RandomSearch"}, "RandomSearch"),
+            ({"name": "TPE"}, "TPE"),
+            (_DEFAULT_ONLY, "DefaultOnly"),
+        )
+    ),
+    Rejection(
+        path="spec",
+        value=_for_model("spec.training.seeds", 3),
+        field="spec.training.seeds",
+        words="Invalid value: 3: must be 1 with budget.for Model, whose one training takes the whole budget",
+    ),
+    Rejection(
+        path="spec",
+        value=_for_model("spec.objective", {"goal": "0.9"}),
+        field="spec.objective.goal",
+        words="must not be given with budget.for Model, which spends the whole budget on the model",
+    ),
+    Rejection(
+        path="spec",
+        value=_for_model("spec.budget.maxActiveSeconds", 60),
+        field="spec.budget.maxActiveSeconds",
+        words="must not be given with budget.for Model: a clock would decide where the rate begins to fall",
+    ),
+    Rejection(
+        path="spec",
+        value=_for_model("spec.objective", {"cost": {"metric": "parameters", "target": "1000", "weight": "-0.1", "form": "Soft"}}),
+        field="spec.objective.cost.form",
+        words="with budget.for Model take Hard or Absolute",
+    ),
+    Rejection(
+        path="spec",
+        value=_for_model(trainings="29"),
+        field="spec.budget.trainings",
+        words='Invalid value: "29": 29 trainings of 27 steps are 783 steps, and with budget.for Model they must be 810 to 100,000,000:'
+        " raise trainings or training.steps",
+    ),
+)
+
+
 ALGORITHM_UNACCEPTABLE: Final = (
+    *_MODEL_UNACCEPTABLE,
     Rejection(
         path="spec",
         value=_cut("AutoHAS", eta=3, count=4),

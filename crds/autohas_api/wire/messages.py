@@ -67,6 +67,7 @@ NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
     NoticeReason.SMALL_SELECTION: "Warning",
     NoticeReason.BUDGET_EXCEEDED: "Warning",
     NoticeReason.CANDIDATE_UNAFFORDABLE: "Warning",
+    NoticeReason.SEARCH_WORTH: "Normal",
     NoticeReason.TRAIN_LONGER: "Warning",
     NoticeReason.PUBLISHED_FORM: "Normal",
     NoticeReason.WEAK_REWARD: "Warning",

@@ -306,6 +306,13 @@ class NoticeReason(_Explained):
             " a multi-trial algorithm compares it by trainings"
         ),
     )
+    SEARCH_WORTH = (
+        "SearchWorth",
+        (
+            "with `budget.for: Model` the search has ended: the message says what the curve of the default promises of longer training, and"
+            " what one more step of search would have been worth"
+        ),
+    )
     TRAIN_LONGER = (
         "TrainLonger",
         (
