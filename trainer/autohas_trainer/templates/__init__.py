@@ -20,6 +20,7 @@ from autohas_trainer.templates._base import (
     load_leaves,
     tied_names,
     trained_parameters,
+    untied_copy,
     use_batch_statistics,
     whole_path,
 )
@@ -84,6 +85,7 @@ __all__ = [
     "tied_names",
     "trace_seeds",
     "trained_parameters",
+    "untied_copy",
     "use_batch_statistics",
     "whole_path",
 ]

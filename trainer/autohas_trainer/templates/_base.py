@@ -40,6 +40,7 @@ __all__ = [
     "normalise",
     "tied_names",
     "trained_parameters",
+    "untied_copy",
     "use_batch_statistics",
     "whole_path",
 ]
@@ -118,6 +119,13 @@ def tied_names(module: nn.Module) -> set[str]:
     everything = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
     once = {name for name, _ in module.named_parameters()} | {name for name, _ in module.named_buffers()}
     return {name for name, _ in everything if name not in once}
+
+
+def untied_copy(module: nn.Module) -> dict[str, Tensor]:
+    """Weights and buffers by every name that they have; of names that share memory, as no file can, each has a copy."""
+    tied = tied_names(module)
+    state = {name: tensor.detach() for name, tensor in module.state_dict().items()}
+    return {name: tensor.clone() if name in tied else tensor for name, tensor in state.items()}
 
 
 def export_leaves(module: nn.Module) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ import torch
 
 from autohas_api.accept.acceptance import find_spec_errors
 from autohas_api.algorithms.algorithm_spec import Race
+from autohas_api.algorithms.best_model import longest_steps
 from autohas_api.algorithms.plan_request import MIN_REWARD_BATCH, Comparisons
 from autohas_api.algorithms.rungs import Rungs
 from autohas_api.algorithms.stage_plan import StagePlan
@@ -26,6 +27,7 @@ from autohas_trainer.engine.training.compute import check_compute, evaluation_ch
 from autohas_trainer.engine.training.custom_code import CustomCode
 from autohas_trainer.engine.training.data_checks import check_outputs, check_real, check_sizes, list_batch_sizes
 from autohas_trainer.engine.training.judged_task import build_task
+from autohas_trainer.engine.training.length import Length
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.events import StepUse
 from autohas_trainer.nn.pretrained import read_pretrained
@@ -131,6 +133,20 @@ class SearchTask:
         """Where a training is compared."""
         return self.spec.budget.rungs_of_training
 
+    def rung_steps(self, configuration: Configuration, rung: int) -> int:
+        """Steps of `configuration` to a rung: 1/9, 1/3 or all of a full training unless `budget.rungs` says otherwise.
+
+        With budget.for Model they are shares of the longest training that the budget pays for.
+        """
+        steps = self.recipe(configuration).steps
+        if self.spec.budget.is_for_model:
+            steps = longest_steps(steps, float(self.spec.budget.trainings))
+        return self.rungs.steps(steps, rung)
+
+    def length(self, configuration: Configuration) -> Length:
+        """The length of a training of `configuration`, as it begins."""
+        return Length(self.recipe(configuration), partial(self.rung_steps, configuration), is_open=self.spec.budget.is_for_model)
+
     @property
     def seed(self) -> int:
         """The key of every draw."""
@@ -211,7 +227,7 @@ class SearchTask:
         price(c, 0, 1) is the way to 1/9 of its training, price(c, 1, 2) that from there to 1/3, price(c, 0, 3) all of it.
         """
         steps = self.recipe(configuration).steps
-        ends = [0, *(self.rungs.steps(steps, rung) for rung in range(self.rungs.count))]
+        ends = [0, *(self.rung_steps(configuration, rung) for rung in range(self.rungs.count))]
         comparisons = sum(self.comparison_work(configuration, rung) for rung in range(since, until))
         return (ends[until] - ends[since]) / steps * self.work(configuration) + comparisons
 
@@ -315,7 +331,7 @@ def _check_budget(spec: Spec, space: Space, num_selection: int, num_reward: int)
     """
     least = minimum_trainings(spec, space, num_selection, num_reward)
     if float(spec.budget.trainings) < least:
-        is_scored = spec.algorithm.row.race is Race.SAMPLES
+        is_scored = spec.row.race is Race.SAMPLES
         again = f", the best samples over the reward split of {num_reward:,}" if is_scored else ""
         message = (
             f"spec.budget.trainings: {spec.budget.trainings} must be at least {least:.4g} for this data: comparisons of candidates pass"

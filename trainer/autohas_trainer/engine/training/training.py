@@ -25,7 +25,7 @@ from autohas_trainer.engine.training.comparison import Comparison, encode, lose_
 from autohas_trainer.engine.training.compute import CompiledNetwork, autocast_region, lay_out
 from autohas_trainer.engine.training.loss_window import LENGTH, LossWindow, are_finite
 from autohas_trainer.engine.training.regularisation import Mixture, mix_by_key
-from autohas_trainer.engine.training.rule import rule_of, schedule_of
+from autohas_trainer.engine.training.rule import rule_of
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.state_tree import copy_saved
 from autohas_trainer.engine.training.weight_average import WeightAverage, recalibrate, steps_of_recalibration
@@ -34,7 +34,7 @@ from autohas_trainer.optim import keep_gradients, load_optimizer, optimizer_tens
 from autohas_trainer.seeding import Key, stream
 from autohas_trainer.space.objective import normalise_quality
 from autohas_trainer.tasks import Measurement
-from autohas_trainer.templates import arm_layers, dropout_layers, export_leaves, tied_names, use_batch_statistics
+from autohas_trainer.templates import arm_layers, dropout_layers, export_leaves, tied_names, untied_copy, use_batch_statistics
 
 __all__ = ["Training"]
 
@@ -57,7 +57,7 @@ class Training:
         """Message for the user about what failed in this training; None if nothing did."""
         self.num_steps_lost = 0
         """Steps that were taken after the one that diverged, before its loss was read."""
-        self._search_task, self._schedule = search_task, schedule_of(self.recipe)
+        self._search_task, self.length = search_task, search_task.length(configuration)
         self._rungs = [self.rung(number) for number in range(search_task.rungs.count)]
         self._fault_key = fault_key(configuration, repeat)
         self._keeps_average = repeat == 0 or self.recipe.ema > 0
@@ -139,8 +139,8 @@ class Training:
 
     @property
     def is_finished(self) -> bool:
-        """Whether every step of the full training is done."""
-        return self.num_steps_done >= self.recipe.steps
+        """Whether every step of the full training is done; never while its length is open."""
+        return self.num_steps_done >= self.length.total
 
     @property
     def units_done(self) -> int:
@@ -148,8 +148,8 @@ class Training:
         return self.num_steps_done * self._search_task.spec.training.steps // self.recipe.steps
 
     def rung(self, number: int) -> int:
-        """Steps after which this training is compared at a rung: 1/9, 1/3 or all of them unless `budget.rungs` says otherwise."""
-        return self._search_task.rungs.steps(self.recipe.steps, number)
+        """Steps after which this training is compared at a rung, see `SearchTask.length`."""
+        return self.length.rung(number)
 
     def step(self) -> float | None:
         """Take one step; return its training loss (nats) before the update if it is read now, NaN if the training has diverged, else None.
@@ -184,7 +184,7 @@ class Training:
         return math.nan if self.is_diverged else loss
 
     def _rate(self) -> float:
-        return self.recipe.learning_rate * self._schedule.at(self.num_steps_done, self.recipe.steps)
+        return self.recipe.learning_rate * self.length.multiplier(self.num_steps_done)
 
     def _update_rate(self) -> None:
         self.learning_rate = self._rate()
@@ -352,9 +352,7 @@ class Training:
     def model_tensors(self) -> dict[str, Tensor]:
         """Weights and buffers of the network: what model.safetensors holds. Tied weights stand under each of their names."""
         self.begin()
-        tied = tied_names(self._module)
-        state = {name: tensor.detach() for name, tensor in self._module.state_dict().items()}
-        return {name: tensor.clone() if name in tied else tensor for name, tensor in state.items()}  # a file holds no shared memory
+        return untied_copy(self._module)
 
     def _network_tensors(self) -> dict[str, Tensor]:
         """Weights and buffers of the network, tied weights once."""
@@ -376,6 +374,7 @@ class Training:
             "step": self.num_steps_done,
             "diverged": self.is_diverged,
             "fault": self.fault,
+            **({"decayFrom": self.length.decay_from} if self.length.decay_from is not None else {}),
         }
 
     @torch.no_grad()
@@ -387,6 +386,7 @@ class Training:
             CandidateError: the network cannot be built.
         """
         self.num_steps_done, self.is_diverged = int(state["step"]), bool(state["diverged"]) or self.fault is not None
+        self.length.decay_from = state.get("decayFrom")
         if self.is_diverged or not (self.num_steps_done or tensors):
             return
         self.begin()
