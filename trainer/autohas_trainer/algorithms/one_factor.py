@@ -35,6 +35,7 @@ __all__ = [
     "OneFactor",
     "Tried",
     "find_change",
+    "list_changes",
     "list_combinations",
     "list_neighbours",
     "list_refinements",
@@ -80,7 +81,7 @@ def list_neighbours(space: Space, centre: Configuration) -> list[Configuration]:
 
 def find_change(space: Space, centre: Configuration, other: Configuration) -> tuple[str, str] | None:
     """(decision, value in `other`) where changing one decision of `centre` gives `other`; None where it takes none, or several."""
-    changes = _list_changes(space, centre, other)
+    changes = list_changes(space, centre, other)
     if not changes:
         return None
     name, value = next(iter(changes.items()))  # parents come first: what else differs is what this change has made inactive
@@ -109,7 +110,7 @@ def list_refinements(space: Space, best: Configuration, tried: Iterable[Tried], 
 
     One more step along a change of the default; one change taken back; a neighbour, of decisions that no configuration has changed first.
     """
-    changes, values = _list_changes(space, space.default, best), space.as_mapping(best)
+    changes, values = list_changes(space, space.default, best), space.as_mapping(best)
     default, by_name = space.as_mapping(space.default), {decision.name: decision for decision in space.decisions}
     further = [
         _change(space, values, {name: step})
@@ -117,9 +118,9 @@ def list_refinements(space: Space, best: Configuration, tried: Iterable[Tried], 
         if (step := _find_step_along(by_name[name], default[name], value)) is not None
     ]
     back = [_change(space, values, {name: default[name]}) for name in changes]
-    touched = {name for other in tried for name in _list_changes(space, space.default, other.configuration)}
+    touched = {name for other in tried for name in list_changes(space, space.default, other.configuration)}
     neighbours = shuffle(list_neighbours(space, best), rng)
-    neighbours.sort(key=lambda other: not touched.isdisjoint(_list_changes(space, best, other)))
+    neighbours.sort(key=lambda other: not touched.isdisjoint(list_changes(space, best, other)))
     kinds = [shuffle(further, rng), shuffle(back, rng), neighbours]
     in_turns = zip_longest(*kinds[turn % len(kinds) :], *kinds[: turn % len(kinds)])
     return list(dict.fromkeys(configuration for configuration in chain.from_iterable(in_turns) if configuration is not None))
@@ -139,7 +140,7 @@ def _change(space: Space, values: Mapping[str, str], changes: Mapping[str, str])
     return space.configuration({**values, **changes})
 
 
-def _list_changes(space: Space, centre: Configuration, other: Configuration) -> dict[str, str]:
+def list_changes(space: Space, centre: Configuration, other: Configuration) -> dict[str, str]:
     """The decisions in which `other` differs, with its values."""
     pairs = zip(space.decisions, centre.values, other.values, strict=True)
     return {decision.name: value for decision, old, value in pairs if value != old}
