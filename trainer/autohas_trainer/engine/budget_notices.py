@@ -39,7 +39,7 @@ _MOST_OVERDRAWN: Final = 0.05
 def warn_at_start(state: SearchState) -> None:
     """Before the first step: what the spec and the sizes of the data say about how well the search can work."""
     search_task = state.search_task
-    if (text := search_task.spec.algorithm.row.notice) is not None:
+    if (text := search_task.spec.row.notice) is not None:
         state.notify(NoticeReason.PUBLISHED_FORM, text)
     if (text := explain_precision(search_task.spec, search_task.device)) is not None:
         state.notify(NoticeReason.PRECISION_UNUSED, text)
@@ -107,7 +107,7 @@ def report_unspent(state: SearchState, reason: StopReason | None) -> None:
         return
     if reason is not None and reason in _WHY:
         why = _WHY[reason]
-    elif not state.search_task.spec.algorithm.row.is_search:
+    elif not state.search_task.spec.row.is_search:
         name = state.search_task.spec.algorithm.name
         why = f"{name} trains the default once; raise training.steps or training.epochs for a longer training"
     elif not state.search_task.spec.algorithm.has_race:
@@ -116,7 +116,7 @@ def report_unspent(state: SearchState, reason: StopReason | None) -> None:
         why = "the latest trials all failed"
     elif not further_lanes(state, 1):
         why = "every configuration that could be drawn was a candidate"
-    elif state.search_task.spec.algorithm.row.race is Race.LEADERS and not _has_untried_neighbour(state):
+    elif state.search_task.spec.row.race is Race.LEADERS and not _has_untried_neighbour(state):
         why = "every configuration next to one that did not diverge was a candidate"
     else:
         why = "they came free too late, or do not pay for the whole way of one more candidate"

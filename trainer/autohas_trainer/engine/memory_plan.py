@@ -108,15 +108,15 @@ class PlanMemory:
 
 def list_moments(search_task: SearchTask) -> list[Moment]:
     """The fullest moment of each stage of the plan; a race that becomes wider than planned frees and repeats, it does not hold more."""
-    plan, race = search_task.plan, search_task.spec.algorithm.row.race
+    plan, race = search_task.plan, search_task.spec.row.race
     has_lanes, has_supernet = plan.num_lanes > 0, plan.supernet_steps > 0
     moments = []
     if has_lanes:
-        kept = plan.num_finalists if race is Race.LEADERS else ceil(plan.num_lanes / 3)
-        moments.append(Moment(stage=Stage.LANES, waiting=min(1 + kept, plan.num_lanes - 1), working=1))
+        kept = plan.num_finalists if race in (Race.LEADERS, Race.MODEL) else ceil(plan.num_lanes / 3)
+        moments.append(Moment(stage=Stage.LANES, waiting=1 + kept if race is Race.MODEL else min(1 + kept, plan.num_lanes - 1), working=1))
     if has_supernet:
         moments.append(Moment(stage=Stage.SUPERNET, waiting=2 if has_lanes else 0, has_supernet=True))
-    if race is Race.LEADERS:
+    if race in (Race.LEADERS, Race.MODEL):
         moments.append(Moment(stage=Stage.RACE, waiting=plan.num_finalists, working=1))
     elif race is Race.HALVING:
         lanes = 0 if not has_lanes else 1 if has_supernet else ceil(plan.num_lanes / 3)
@@ -127,6 +127,8 @@ def list_moments(search_task: SearchTask) -> list[Moment]:
         moments.append(Moment(stage=Stage.RACE, waiting=_count_waiting(search_task), finished=min(2, plan.num_trials - 1), working=1))
     elif race is Race.SAMPLES:
         moments.append(Moment(stage=Stage.RACE, has_supernet=True))
+    if race is Race.MODEL:
+        return [*moments, Moment(stage=Stage.EVALUATE, waiting=1, working=1)]
     before = 0 if plan.trains_derived or race is Race.SAMPLES else 2
     finished = before + plan.num_repeats
     is_trained = plan.num_repeats > 0 or not before
@@ -136,7 +138,7 @@ def list_moments(search_task: SearchTask) -> list[Moment]:
 
 def _count_waiting(search_task: SearchTask) -> int:
     """Trials of a bracket that wait while another is trained: at its first rung those that would continue, afterwards these."""
-    schedule, rungs = search_task.spec.algorithm.row.schedule, search_task.rungs
+    schedule, rungs = search_task.spec.row.schedule, search_task.rungs
     if schedule is None:
         return 0
     brackets = [find_bracket(schedule, number, eta=rungs.eta, num_rungs=rungs.count) for number in range(rungs.count)]

@@ -16,6 +16,7 @@ from autohas_trainer.data.preprocessing import PREPROCESSING_FILE
 from autohas_trainer.engine.checkpointing.tensor_file import write_tensors
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.engine.stages import EvaluateStage
+from autohas_trainer.engine.stages.model_budget import describe_model_budget
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
 from autohas_trainer.events import Identity, Outcome, rank_runners_up
@@ -38,7 +39,7 @@ def build_outcome(state: SearchState, evaluated: EvaluateStage, workdir: Path, i
         result=_result(state, state.winner, evaluated, model_digest=model_digest, identity=identity, stop_reason=stop_reason),
         winner=state.winner,
         configuration=search_task.space.as_mapping(configuration),
-        recipe=search_task.recipe(configuration).record(),
+        recipe=state.trainings[state.winner].length.recipe.record(),
         default=search_task.space.as_mapping(search_task.space.default),
         candidates=tuple(state.records),
         test_scores=(evaluated.test_scores[state.winner], *evaluated.repeat_scores),
@@ -47,6 +48,7 @@ def build_outcome(state: SearchState, evaluated: EvaluateStage, workdir: Path, i
         use_by_stage=state.ledger.usage.by_stage(),
         preprocessing_digest=preprocessing_digest,
         effects=order_effects(state.effects),
+        model_budget=describe_model_budget(state),
     )
 
 

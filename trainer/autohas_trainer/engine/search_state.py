@@ -88,6 +88,8 @@ class SearchState:
         self.supernet_share = SupernetShare(search_task)
         self.withheld = 0.0
         """Trainings of the budget that an early end saves: the race must not spend them."""
+        self.worth: tuple[float, float] | None = None
+        """Value and price of the latest step of search that a search for a model considered, as logarithms of its error."""
         self.starts = 1
         """Processes that worked on the search, this one included."""
         self.num_rewards_here = 0
@@ -366,6 +368,7 @@ class SearchState:
             "records": [asdict(record) for record in self.records],
             "effects": [effect.to_json() for effect in self.effects],
             "notices": [notice.to_json() for notice in self.notices],
+            **({"worth": self.worth} if self.worth is not None else {}),
             "bestLane": self.best_lane,
             "winner": self.winner,
         }
@@ -391,4 +394,5 @@ class SearchState:
         self.records = [CandidateRecord(**{**r, "stage": Stage(r["stage"])}) for r in state["records"]]
         self.effects = [Effect.model_validate(effect) for effect in state["effects"]]
         self.notices = [Notice.model_validate(notice) for notice in state["notices"]]
+        self.worth = None if (worth := state.get("worth")) is None else (float(worth[0]), float(worth[1]))
         self.best_lane, self.winner = state["bestLane"], state["winner"]

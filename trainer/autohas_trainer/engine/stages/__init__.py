@@ -14,6 +14,8 @@ from autohas_trainer.engine.stages.derive import DeriveStage
 from autohas_trainer.engine.stages.evaluate import EvaluateStage
 from autohas_trainer.engine.stages.lanes import LanesStage
 from autohas_trainer.engine.stages.leaders import LeadersStage
+from autohas_trainer.engine.stages.model_lanes import ModelLanesStage
+from autohas_trainer.engine.stages.model_race import ModelRaceStage
 from autohas_trainer.engine.stages.multi_trial import MultiTrialStage
 from autohas_trainer.engine.stages.one_factor import OneFactorStage
 from autohas_trainer.engine.stages.race import RaceStage
@@ -25,6 +27,7 @@ __all__ = ["EvaluateStage", "SearchStage", "build_stages", "end_early"]
 _LANES: Final[dict[Race, Callable[[SearchState], SearchStage]]] = {
     Race.HALVING: LanesStage,
     Race.LEADERS: OneFactorStage,
+    Race.MODEL: ModelLanesStage,
 }
 _RACES: Final[dict[Race, Callable[[SearchState], SearchStage]]] = {
     Race.HALVING: RaceStage,
@@ -32,12 +35,13 @@ _RACES: Final[dict[Race, Callable[[SearchState], SearchStage]]] = {
     Race.SAMPLES: BestOfStage,
     Race.TRIALS: TrialsStage,
     Race.BRACKETS: MultiTrialStage,
+    Race.MODEL: ModelRaceStage,
 }
 
 
 def build_stages(state: SearchState) -> tuple[SearchStage, ...]:
     """The stages that the plan gives work to; the last one is always Evaluate."""
-    plan, race = state.search_task.plan, state.search_task.spec.algorithm.row.race
+    plan, race = state.search_task.plan, state.search_task.spec.row.race
     stages: list[SearchStage] = []
     if plan.num_lanes:
         stages.append(_LANES[race](state))

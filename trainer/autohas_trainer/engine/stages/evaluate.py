@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from autohas_api.wire.messages import Stage
 from autohas_api.wire.reasons import NoticeReason
+from autohas_trainer.engine.accounting.spending import SLACK
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
 from autohas_trainer.errors import NumericalError
 
@@ -31,6 +33,7 @@ class EvaluateStage:
         """Only the winner and the default matter now; the plan knows what the winner's training lacks."""
         self._state.keep_only({self._winner, DEFAULT})
         self._state.release_supernet()
+        self._settle_length()
         self.num_steps = self._missing_steps()
 
     def advance(self) -> bool:
@@ -52,10 +55,20 @@ class EvaluateStage:
         self._test()
         return False
 
+    def _settle_length(self) -> None:
+        """Let a winner's training of open length end with what is left of the budget; others have a length already."""
+        state, search_task, training = self._state, self._state.search_task, self._state.trainings[self._winner]
+        if training.length.is_settled or training.is_diverged:
+            return
+        left = state.trainings_left - search_task.comparison_work(training.configuration, search_task.rungs.last)
+        further = math.floor(max(0.0, left) / search_task.step_work(training.configuration) + SLACK)
+        training.length.settle(training.num_steps_done, training.num_steps_done + further)
+
     def _missing_steps(self) -> int:
         """Steps that the winner's training and the repeats lack, in units of steps at the default batch size."""
         plan, training = self._state.search_task.plan, self._state.trainings[self._winner]
-        return plan.rungs[-1] - training.units_done + plan.num_repeats * plan.rungs[-1]
+        units = int(training.length.total) * self._state.search_task.spec.training.steps // training.recipe.steps
+        return units - training.units_done + plan.num_repeats * plan.rungs[-1]
 
     def _next_repeat(self) -> int | None:
         """The first further seed whose training is not over."""
@@ -97,6 +110,7 @@ class EvaluateStage:
             NoticeReason.WINNER_DIVERGED, f"{self._winner} {what} in its final training; the default configuration is trained instead"
         )
         state.winner = state.enter(DEFAULT, state.search_task.space.default)
+        self._settle_length()
         state.replan(self.name, self._missing_steps())
 
     def _test(self) -> None:

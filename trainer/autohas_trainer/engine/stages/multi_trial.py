@@ -216,7 +216,7 @@ class MultiTrialStage:
     @property
     def _trial_plan(self) -> TrialPlan:
         search_task = self._state.search_task
-        schedule = search_task.spec.algorithm.row.schedule
+        schedule = search_task.spec.row.schedule
         assert schedule is not None  # noqa: S101 - as above
         return TrialPlan(schedule, search_task.rungs, search_task.spec.training.steps, search_task.comparisons)
 

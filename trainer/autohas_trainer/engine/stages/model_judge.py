@@ -1,0 +1,67 @@
+"""What the lanes of a search for a model say, by the curve of the default: a function of comparisons and ledger."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Final
+
+from autohas_api.algorithms.best_model import CURVE_RUNG, LANE_RUNG
+from autohas_api.space.decisions import Configuration
+from autohas_trainer.algorithms.best_model import Curve, find_advantage, find_speed, fit_curve, price_search
+from autohas_trainer.engine.search_state import DEFAULT, SearchState
+
+__all__ = ["ModelJudge"]
+
+_SMALLEST: Final = 1e-12
+
+
+class ModelJudge:
+    """Judges lanes. The default must have been compared at CURVE_RUNG and at the two rungs before it."""
+
+    def __init__(self, state: SearchState) -> None:
+        self._state = state
+        self._fit = lru_cache(maxsize=1)(fit_curve)
+
+    @property
+    def curve(self) -> Curve:
+        """The default's."""
+        first, second, last = (self._error(DEFAULT, rung) for rung in range(CURVE_RUNG - 2, CURVE_RUNG + 1))
+        return self._fit(self._at(CURVE_RUNG), (first, second, last))
+
+    def price(self, cost: float) -> float:
+        """What the error at the end gains, as a logarithm, if `cost` trainings do not go into the winner."""
+        return price_search(self.curve, self.whole(DEFAULT), cost)
+
+    def whole(self, name: str) -> float:
+        """What the training of a candidate costs that continues with all that is left, in trainings."""
+        training, search_task = self._state.trainings[name], self._state.search_task
+        end = search_task.comparison_work(training.configuration, search_task.rungs.last)
+        return self._state.trainings_left - end + training.num_steps_done * search_task.step_work(training.configuration)
+
+    def lane_price(self, configuration: Configuration) -> float:
+        """The cost of a lane and of its comparison."""
+        search_task = self._state.search_task
+        steps = search_task.rung_steps(configuration, LANE_RUNG)
+        return steps * search_task.step_work(configuration) + search_task.comparison_work(configuration, LANE_RUNG)
+
+    def advantage(self, name: str, rung: int) -> float:
+        """What a candidate takes away from the default's error at the end of the budget, by its comparison at a rung; -inf: it diverged."""
+        search_task, configuration = self._state.search_task, self._state.configurations[name]
+        error = self._error(name, rung)
+        return find_advantage(
+            self.curve,
+            math.log(self._error(DEFAULT, rung) / error) if error < math.inf else -math.inf,
+            at=self._at(rung),
+            whole=self.whole(DEFAULT),
+            speed=find_speed(search_task.recipe(configuration), search_task.recipe(search_task.space.default)),
+            work=search_task.work(configuration),
+        )
+
+    def _error(self, name: str, rung: int) -> float:
+        """1 - key: the loss in units of a constant answer's, and the price of the network's cost."""
+        return max(1 - self._state.comparisons[name][rung].key, _SMALLEST)
+
+    def _at(self, rung: int) -> float:
+        """Trainings to a rung."""
+        return self._state.search_task.plan.rungs[rung] / self._state.search_task.spec.training.steps
