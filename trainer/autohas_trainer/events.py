@@ -202,6 +202,29 @@ class LongerTraining:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelBudget:
+    """How a search with budget.for Model split its budget.
+
+    Attributes:
+        trained: Trainings that the winner's training took.
+        searched: Trainings that everything else took: other lanes and all comparisons.
+        steps: Steps of the winner's training.
+        decay_from: The step from which its learning rate fell; `steps` where it did not.
+        gain_of_twice: Share of its error that the default would lose in twice `trained`, by its curve.
+        value: What the step of search that was considered last promised, as a logarithm of the error; None: none was considered.
+        price: What the same work of training promised.
+    """
+
+    trained: float
+    searched: float
+    steps: int
+    decay_from: int
+    gain_of_twice: float
+    value: float | None = None
+    price: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """The result of a search: the termination message and everything that result.json adds to it."""
 
@@ -225,6 +248,8 @@ class Outcome:
     """Every measured effect of a single change to the default, the largest first; empty for algorithms that measure none."""
     longer: LongerTraining | None = None
     """None where the default was not compared after 1/3 and at the end of its training."""
+    model_budget: ModelBudget | None = None
+    """None where the budget was for a configuration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

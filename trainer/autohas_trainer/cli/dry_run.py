@@ -143,7 +143,7 @@ def _print_warnings(search_task: SearchTask, console: Console) -> None:
     spec, splits = search_task.spec, search_task.splits
     _print_line(console, f"selection: {visible_difference(spec.objective.metric_name, splits.num_selection)}")
     warnings = (
-        spec.algorithm.row.notice,
+        spec.row.notice,
         hardly_seen(spec, search_task.space),
         shared_rate(spec),
         few_epochs(spec, splits.num_train),
@@ -170,7 +170,7 @@ def _print_plan(search: Search, space: Space, plan: StagePlan | None, console: C
         _print_line(console, f"  one training: {training.epochs} epochs, whose steps depend on the data")
         return
     plan = plan or plan_stages(search.spec, space)
-    total, shares, steps_of_training = 0, stage_trainings(plan), plan.rungs[-1]
+    total, shares, steps_of_training = 0, stage_trainings(plan), plan.training_steps
     for stage, steps in stage_steps(plan).items():
         total += steps
         if steps:

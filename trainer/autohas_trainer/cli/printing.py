@@ -15,6 +15,7 @@ from autohas_api.base.yaml_file import Document, explain_unquoted
 from autohas_api.space.rates import value_text
 from autohas_trainer.reporting.sinks.effect_text import EFFECT_UNIT, change_text, effect_text
 from autohas_trainer.reporting.sinks.longer_text import longer_sentence
+from autohas_trainer.reporting.sinks.model_text import model_sentence
 from autohas_trainer.reporting.sinks.progress_bar import duration
 from autohas_trainer.reporting.sinks.result_files import ENDINGS, FinishedSearch, list_costs
 
@@ -46,7 +47,7 @@ def print_result(console: Console, finished: FinishedSearch, folder: Path, repor
         f"; the default configuration: {metric_text(metric, result.default_test_score)}" if result.default_test_score is not None else ""
     )
     if outcome.configuration == outcome.default:
-        start = "Nothing beat the default configuration" if finished.search.spec.algorithm.row.is_search else "The default configuration"
+        start = "Nothing beat the default configuration" if finished.search.spec.row.is_search else "The default configuration"
         console.print(f"{start}: test {metric} {metric_text(metric, result.test_score)}", style="bold", highlight=False)
     else:
         console.print(f"Test {metric} {metric_text(metric, result.test_score)}{comparison}", style="bold", highlight=False)
@@ -57,6 +58,8 @@ def print_result(console: Console, finished: FinishedSearch, folder: Path, repor
     console.print(_configuration(finished))
     if outcome.effects:
         console.print(_effects_sentence(finished), highlight=False, soft_wrap=is_wide)
+    if (split := model_sentence(finished)) is not None:
+        console.print(split, highlight=False, soft_wrap=is_wide)
     if outcome.longer is not None and outcome.longer.is_clear:
         console.print(longer_sentence(finished), highlight=False, soft_wrap=is_wide)
     if (ending := ENDINGS.get(result.stop_reason)) is not None:

@@ -35,6 +35,7 @@ def _take(spec: _Spec, *, algorithm: dict[str, Any]) -> None:
     """Another algorithm; the settings of a controller, which it does not have, go."""
     spec["algorithm"] = {**copy.deepcopy(algorithm), "seed": spec["algorithm"]["seed"]}
     spec["budget"].pop("earlyStopping", None)
+    spec["budget"].pop("for", None)
     for hyperparameter in spec["searchSpace"].get("hyperparameters", ()):
         for field in ("mixing", "topK", "derive"):
             hyperparameter.get("continuous", {}).pop(field, None)
@@ -113,5 +114,5 @@ def choose_methods(search: Search) -> tuple[list[Method], list[LeftOut]]:
 
 def label_search(search: Search) -> str:
     """The algorithm of a search for people: AutoHAS OneFactor."""
-    row = search.spec.algorithm.row
+    row = search.spec.row
     return row.name if row.strategy is None else f"{row.name} {row.strategy}"

@@ -35,6 +35,7 @@ from autohas_trainer.reporting.sinks.effect_text import change_text, signed_perc
 from autohas_trainer.reporting.sinks.history import History, read_history
 from autohas_trainer.reporting.sinks.live_state import STAGE_ORDER
 from autohas_trainer.reporting.sinks.longer_text import longer_sentence
+from autohas_trainer.reporting.sinks.model_text import model_sentence
 from autohas_trainer.reporting.sinks.progress_bar import duration
 from autohas_trainer.reporting.sinks.result_files import CONFIG_FILE, ENDINGS, FinishedSearch, list_costs
 from autohas_trainer.reporting.sinks.rungs import correlate_rungs, share_text
@@ -172,6 +173,10 @@ def _describe_result(finished: FinishedSearch) -> dict[str, Any]:
         "cost": list_costs(finished),
         "training_text": _training_text(finished),
         "longer": longer_sentence(finished),
+        "model_split": model_sentence(finished),
+        "effect_rung": "1/27 of the longest training that the budget pays for"
+        if finished.search.spec.budget.is_for_model
+        else "1/9 of a training",
         "ending": ENDINGS.get(outcome.result.stop_reason),
         "is_default": dict(outcome.configuration) == dict(outcome.default),
         "gain": _gain(finished),
@@ -181,7 +186,7 @@ def _describe_result(finished: FinishedSearch) -> dict[str, Any]:
         "decisions": [_decision_row(finished, d) for d in finished.space.decisions],
         "explanations": explain_candidates(
             dict.fromkeys((outcome.winner, *(record.name for record in outcome.candidates))),
-            overrides=finished.search.spec.algorithm.row.candidate_texts,
+            overrides=finished.search.spec.row.candidate_texts,
             decisions=outcome.configuration,
         ),
         "has_lanes": Stage.LANES in outcome.cost_by_stage,
@@ -331,7 +336,7 @@ def _stage_rows(finished: FinishedSearch) -> list[_StageRow]:
 
 
 def _purpose(stage: Stage, finished: FinishedSearch) -> str:
-    return finished.search.spec.algorithm.row.stage_texts.get(stage, _PURPOSES[stage])
+    return finished.search.spec.row.stage_texts.get(stage, _PURPOSES[stage])
 
 
 def _figures(finished: FinishedSearch, history: History) -> _Figures:

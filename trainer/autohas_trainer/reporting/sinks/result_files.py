@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic.alias_generators import to_camel, to_snake
+
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.space.decisions import Space, resolve
 from autohas_api.spec.search import Search, read
@@ -23,6 +25,7 @@ from autohas_trainer.events import (
     CandidateRecord,
     Event,
     LongerTraining,
+    ModelBudget,
     Outcome,
     RunInfo,
     SearchFinished,
@@ -104,7 +107,7 @@ class FilesSink:
             "search": self._info.search.to_json(),
             "searchDigest": self._search_digest,
             "starts": self._info.starts,
-            "training": {"steps": self._info.plan.rungs[-1], "examples": self._info.num_train},
+            "training": {"steps": self._info.plan.training_steps, "examples": self._info.num_train},
             "environment": asdict(self._info.environment),
             **({"data": data.to_json()} if data is not None else {}),
             **_record(self._info.space, outcome),
@@ -187,6 +190,7 @@ def _record(space: Space, outcome: Outcome) -> dict[str, Any]:
         "runnersUp": _runners_up(outcome),
         **({"rungCorrelations": correlations} if (correlations := _correlations(outcome)) else {}),
         **({"longer": _longer(outcome.longer)} if outcome.longer is not None else {}),
+        **({"modelBudget": _model_budget(outcome.model_budget)} if outcome.model_budget is not None else {}),
         **({"effects": [effect.to_json() for effect in outcome.effects]} if outcome.effects else {}),
         "stopReason": result.stop_reason.value,
         "cost": {
@@ -268,6 +272,15 @@ def _read_longer(record: Mapping[str, Any]) -> LongerTraining:
     return LongerTraining(**{name: value for name, value in record.items() if name != "isClear"}, is_clear=record["isClear"])
 
 
+def _model_budget(split: ModelBudget) -> dict[str, Any]:
+    """Return the split; what was not considered is left out."""
+    return {to_camel(name): value for name, value in asdict(split).items() if value is not None}
+
+
+def _read_model_budget(record: Mapping[str, Any]) -> ModelBudget:
+    return ModelBudget(**{to_snake(name): value for name, value in record.items()})
+
+
 def _candidate(record: CandidateRecord) -> dict[str, Any]:
     fields = {**asdict(record), "values": dict(record.values), "stage": record.stage.value}
     return fields if record.parent is not None else {name: value for name, value in fields.items() if name != "parent"}
@@ -290,5 +303,6 @@ def _outcome(record: Mapping[str, Any], space: Space) -> Outcome:
         use_by_stage={stage: _read_usage(use) for stage, use in record["cost"].get("usageByStage", {}).items()},
         preprocessing_digest=record["digests"].get("preprocessing"),
         longer=_read_longer(record["longer"]) if "longer" in record else None,
+        model_budget=_read_model_budget(record["modelBudget"]) if "modelBudget" in record else None,
         effects=tuple(Effect.model_validate(effect) for effect in record.get("effects", ())),
     )
