@@ -101,10 +101,10 @@ def _describe(task: Task) -> str:
     return f"{task.data}, template {task.template}{part}, {task.steps} steps per training, {task.metric}{price}."
 
 
-def _methods(only: Sequence[str] | None) -> list[str]:
+def _methods(only: Sequence[str] | None, reference: str) -> list[str]:
     """The reference first."""
     wanted = [method for method in METHODS if not only or any(part.lower() in method.lower() for part in only)]
-    return list(dict.fromkeys((DEFAULT_STRATEGY, *wanted)))
+    return list(dict.fromkeys((reference, *wanted)))
 
 
 def _seeds(text: str) -> range:
@@ -118,7 +118,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--task", action="append", choices=sorted(TASKS), help="a task; may be repeated (default: all)")
     parser.add_argument("--budget", action="append", type=float, help="trainings of work; may be repeated (default: 5.5)")
     parser.add_argument("--seeds", type=_seeds, default=range(3), help="number of seeds, or FIRST:END (default: 3)")
-    parser.add_argument("--only", action="append", help="besides the default strategy, only methods whose name contains this")
+    parser.add_argument("--only", action="append", help="besides the reference, only methods whose name contains this")
+    parser.add_argument("--reference", choices=METHODS, default=DEFAULT_STRATEGY, help="the method that others are compared with")
     parser.add_argument("--reach", type=float, help="budget of the peers' curves for speed-ups at the first --budget (default: none)")
     parser.add_argument("--qualify", type=int, default=0, metavar="N", help="random configurations on N seeds: does the task qualify?")
     parser.add_argument("--plan", action="store_true", help="print the CPU seconds that it may take at most, and end")
@@ -137,7 +138,7 @@ def main() -> None:
         _exchange(store, arguments.export, arguments.fill)
         return
     tasks = [TASKS[name] for name in arguments.task or TASKS]
-    budgets, methods = arguments.budget or [5.5], _methods(arguments.only)
+    budgets, methods = arguments.budget or [5.5], _methods(arguments.only, arguments.reference)
     benchmark = Benchmark(store, methods, arguments.seeds)
     if arguments.plan:
         most = [*budgets, *([arguments.reach] if arguments.reach is not None else [])]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.quality.figures import Curve
+from benchmarks.quality.models import MODELS, train_model
 from benchmarks.quality.peers import PEERS
 from benchmarks.quality.product import STRATEGIES, search
 from benchmarks.quality.session import Session
@@ -27,7 +28,7 @@ from autohas_api.space.decisions import Configuration
 __all__ = ["AS_LONG", "METHODS", "Run", "Runner"]
 
 AS_LONG: Final = "default, trained as long"
-METHODS: Final = (*STRATEGIES, *PEERS, AS_LONG)
+METHODS: Final = (*STRATEGIES, *PEERS, AS_LONG, *MODELS)
 """All methods, in the order of the tables."""
 _DECIDE_NOTHING: Final = (
     *("generate", "testing", "reporting", "cli", "comparison", "conformance.py"),
@@ -47,6 +48,7 @@ class Run:
         steps: Of the default's whole training in the trainings that the method ran.
         work: What it spent.
         curve: For a peer: (work, values) wherever what it would return changed.
+        test: Of a method that returns a model: its metric on the test split; None: the configuration is trained for the score.
     """
 
     seed: int
@@ -54,10 +56,11 @@ class Run:
     steps: int
     work: float
     curve: tuple[tuple[float, tuple[str, ...]], ...] = ()
+    test: float | None = None
 
     def write(self) -> str:
         """As JSON."""
-        parts = {"seed": self.seed, "values": self.values, "steps": self.steps, "work": self.work, "curve": self.curve}
+        parts = {"seed": self.seed, "values": self.values, "steps": self.steps, "work": self.work, "curve": self.curve, "test": self.test}
         return json.dumps(parts, separators=(",", ":"))
 
     @classmethod
@@ -65,7 +68,14 @@ class Run:
         """Read `write`."""
         record: dict[str, Any] = json.loads(text)
         curve = tuple((float(work), tuple(values)) for work, values in record["curve"])
-        return cls(seed=record["seed"], values=tuple(record["values"]), steps=record["steps"], work=record["work"], curve=curve)
+        return cls(
+            seed=record["seed"],
+            values=tuple(record["values"]),
+            steps=record["steps"],
+            work=record["work"],
+            curve=curve,
+            test=record["test"],
+        )
 
 
 class Runner:
@@ -100,6 +110,10 @@ class Runner:
             trainings.measure(trainings.space.default, LAST_RUNG)
             return Run(seed=seed, values=trainings.space.default.values, steps=trainings.steps, work=trainings.steps / task.steps)
         trainings = self.trainings(task, seed)
+        if method in MODELS:
+            outcome, work = train_model(method, trainings, budget)
+            values = trainings.space.configuration(outcome.configuration).values
+            return Run(seed=seed, values=values, steps=task.steps, work=work, test=outcome.result.test_score)
         if method in STRATEGIES:
             configuration, work = search(STRATEGIES[method], trainings, budget)
             return Run(seed=seed, values=configuration.values, steps=task.steps, work=work)
@@ -139,6 +153,8 @@ class Runner:
 
     def _measure(self, task: Task, run: Run, values: tuple[str, ...], judge: Callable[[Trainings, float, float], float]) -> float:
         trainings = self.trainings(task, run.seed, run.steps)
+        if run.test is not None:
+            return judge(trainings, run.test, math.nan)  # of tasks without a price, which alone ask for the quality
         record = trainings.measure(Configuration(values=values), LAST_RUNG)
         if record.test is None or record.test_quality is None:
             return -math.inf

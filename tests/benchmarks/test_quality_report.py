@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from benchmarks.quality import __main__ as command
 from benchmarks.quality import tasks
+from benchmarks.quality.models import MODELS
 from benchmarks.quality.qualification import Qualification, qualify
 from benchmarks.quality.report import Row, qualification_table, speed_table, table
-from benchmarks.quality.runs import Runner
+from benchmarks.quality.runs import Run, Runner
 from benchmarks.quality.store import Store
 from benchmarks.quality.tasks import Task
 
 from autohas_api.algorithms.rungs import LAST_RUNG
+from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.seeding import make_deterministic
 from quality_fixtures import TINY, write_small_table
 
@@ -78,6 +81,19 @@ def test_the_figures_of_a_task_come_from_its_own_trainings(tmp_path: Path) -> No
     assert figures.many > figures.few
     assert figures.deviation == pytest.approx(abs(tests[0] - tests[1]) / 2**0.5)
     assert 0 <= figures.better <= 1
+
+
+def test_a_method_that_returns_a_model_is_scored_by_it_and_takes_the_whole_budget(tmp_path: Path) -> None:
+    """Both take 3 trainings to within a step and the comparisons; a kept run has the same score; a price is refused."""
+    runner, longer = Runner(Store(tmp_path / "store.sqlite")), replace(TINY, steps=300)
+    for method in MODELS:
+        run = runner.run(longer, method, 0, 3.0)
+        assert run.work == pytest.approx(3.0, abs=0.02)
+        assert run.test is not None
+        assert runner.test(longer, run) == -runner.value(longer, run) == run.test
+        assert Run.read(run.write()) == run
+    with pytest.raises(ConfigurationError, match="tasks with a price"):
+        runner.run(replace(longer, cost={"metric": "parameters", "target": "3000", "weight": "-0.1"}), "AutoHAS for Model", 0, 3.0)
 
 
 def test_the_command_plans_runs_continues_and_exchanges(
