@@ -93,7 +93,12 @@ def test_a_method_that_returns_a_model_is_scored_by_it_and_takes_the_whole_budge
         assert runner.test(longer, run) == -runner.value(longer, run) == run.test
         assert Run.read(run.write()) == run
     with pytest.raises(ConfigurationError, match="tasks with a price"):
-        runner.run(replace(longer, cost={"metric": "parameters", "target": "3000", "weight": "-0.1"}), "AutoHAS for Model", 0, 3.0)
+        runner.run(
+            replace(longer, name="tiny-price", cost={"metric": "parameters", "target": "3000", "weight": "-0.1"}),
+            "AutoHAS for Model",
+            0,
+            3.0,
+        )
 
 
 def test_the_command_plans_runs_continues_and_exchanges(

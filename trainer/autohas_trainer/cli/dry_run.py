@@ -72,7 +72,8 @@ def dry_run(search: Search, space: Space, threads: int, console: Console) -> Non
         total_s = seconds * search_task.spec.training.steps * search_task.plan.predicted_trainings
         where = f"{device}, {threads} thread{'' if threads == 1 else 's'}"
         _print_line(console, f"about {duration(total_s)} on this machine ({where}) if every step took as long as the default network's;")
-        _print_line(console, "larger candidates take longer per step: budget.maxActiveSeconds limits the time")
+        limit = "" if search_task.spec.budget.is_for_model else ": budget.maxActiveSeconds limits the time"
+        _print_line(console, f"larger candidates take longer per step{limit}")
 
 
 def _print_data(search_task: SearchTask, console: Console) -> None:

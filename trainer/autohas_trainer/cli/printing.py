@@ -76,8 +76,9 @@ def print_result(console: Console, finished: FinishedSearch, folder: Path, repor
 def _effects_sentence(finished: FinishedSearch) -> str:
     """Name the two largest effects of single changes."""
     spec, default = finished.search.spec, finished.outcome.default
+    rung = "1/27 of the longest training" if spec.budget.is_for_model else "1/9 of a training"
     largest = [f"{e.decision} {change_text(spec, default, e)}: {effect_text(e)}" for e in finished.outcome.effects[:NUM_EFFECTS_NAMED]]
-    return f"Largest effects of single changes, after 1/9 of a training, {EFFECT_UNIT}: {'; '.join(largest)}"
+    return f"Largest effects of single changes, after {rung}, {EFFECT_UNIT}: {'; '.join(largest)}"
 
 
 def _configuration(finished: FinishedSearch) -> Table:
