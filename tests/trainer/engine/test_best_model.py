@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from autohas_api.accept.acceptance import accept
 from autohas_api.algorithms.best_model import CURVE_RUNG, LANE_RUNG, MOST_SEARCH
@@ -211,6 +212,9 @@ def test_a_lane_that_continues_is_the_whole_training_bit_for_bit(tmp_path: Path)
 
     assert training.num_steps_done == sink.outcome.recipe["steps"]
     assert training.compare().metric == sink.outcome.result.selection_score
+    saved, again_trained = load_file(tmp_path / "model.safetensors"), training.model_tensors()
+    assert saved.keys() == again_trained.keys()
+    assert all(torch.equal(saved[name], again_trained[name]) for name in saved)
 
 
 @pytest.mark.parametrize("moment", [(Stage.LANES, 1), (Stage.LANES, 400), (Stage.RACE, 3), (Stage.EVALUATE, 2), (Stage.EVALUATE, 900)])
