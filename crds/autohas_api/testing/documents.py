@@ -260,6 +260,7 @@ _DOCUMENTS: Final = (
     _learn({"strategy": "Paired", "pairedSamples": 4, "hyperparameterWindow": {"from": "0.1", "to": "0.3"}, "result": "Race"}),
     _learn({"strategy": "OneStep", "preset": "Published"}),
     with_change(a_search(), "spec.training", {"epochs": "12.5"}),
+    with_change(a_search(), "spec.budget", {"trainings": "6", "for": "Model"}),
     with_change(
         with_change(a_search(), "spec.algorithm", {"name": "Hyperband"}), "spec.budget", {"trainings": "6", "rungs": {"eta": 2, "count": 4}}
     ),
