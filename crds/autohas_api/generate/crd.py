@@ -25,6 +25,7 @@ def _columns() -> list[dict[str, Any]]:
         _column("ETA", ".status.eta", description="Estimated time left."),
         _column("Reason", reason, description="Reason of the condition Ready: what the search waits for, or why it ended."),
         _column("Age", ".metadata.creationTimestamp", kind="date", description="Time since creation."),
+        _column("Run", ".status.run", wide=True, description="Present run of algorithm.compare and number of runs."),
         _column("Entropy", ".status.entropy", wide=True, description="Normalised entropy of the policy."),
         _column("Attempt", ".status.attempt", kind="integer", wide=True, description="Number of the newest Job."),
     ]

@@ -13,14 +13,24 @@ from autohas_api.algorithms.algorithm_spec import AlgorithmSpec, Race
 from autohas_api.algorithms.table import ALGORITHM_ROWS, default_rows, find_algorithm, list_names
 from autohas_api.base.expressions import Expression, field
 from autohas_api.base.model import Model
-from autohas_api.base.rules import join_names, one_of, only_with
+from autohas_api.base.rules import join_names, one_of, only_with, rule
 
-__all__ = ["MAX_SEED", "Algorithm", "is_one_of", "name_algorithms"]
+__all__ = ["MAX_SEED", "Algorithm", "Compare", "is_one_of", "name_algorithms"]
 
 MAX_SEED: Final = 9007199254740991
 """2^53 - 1: a JSON number holds no larger whole number exactly."""
 
 Knobs = TypeVar("Knobs", bound=Model)
+
+
+class Compare(Model):
+    """A comparison of the search with other ways to spend its budget."""
+
+    seeds: int = Field(
+        ge=1,
+        le=1000,
+        description="Number of seeds, from algorithm.seed on; each runs the search and every other method, with the whole budget each.",
+    )
 
 
 class AlgorithmFields(Model):
@@ -32,6 +42,11 @@ class AlgorithmFields(Model):
         ge=0,
         le=MAX_SEED,
         description="Seed of all random numbers of the search. Two runs with equal specs and seeds on equal hardware give equal results.",
+    )
+    compare: Compare | None = Field(
+        default=None,
+        description="Comparison of the search with random search, TPE and one long training of the default, with several seeds. The"
+        " result is that of the search with the first seed, and has the comparison. If not set, the search alone runs.",
     )
 
     @property
@@ -80,10 +95,21 @@ else:
         with_knobs = [row for row in rows if row.knobs is not None]
         fields: dict[str, Any] = {"name": (Literal[list_names()], Field(default=rows[0].name, description=described))}
         for row in with_knobs:
-            field = Field(default=None, alias=row.block, description=f"Settings of {row.name}; only with name {row.name}.")
-            fields[row.attribute] = (row.knobs | None, field)
+            block = Field(default=None, alias=row.block, description=f"Settings of {row.name}; only with name {row.name}.")
+            fields[row.attribute] = (row.knobs | None, block)
         model = create_model("Algorithm", __base__=AlgorithmFields, __doc__=AlgorithmFields.__doc__, **fields)
-        model.rules = tuple(only_with(row.block, "name", row.name) for row in with_knobs)
+        searching = list_names([row for row in rows if row.is_search])
+        is_a_search = rule(
+            ~field("compare").is_given | one_of(field("name"), searching),
+            f"compare must not be given unless name is that of a search: {join_names(searching, 'or')}",
+            at=".compare",
+        )
+        has_room = rule(
+            ~field("compare").is_given | (field("seed") + field("compare.seeds") <= MAX_SEED + 1),
+            f"seeds must be lower: from algorithm.seed on, the last seed is larger than {MAX_SEED}",
+            at=".compare.seeds",
+        )
+        model.rules = (*(only_with(row.block, "name", row.name) for row in with_knobs), is_a_search, has_room)
         return model
 
     Algorithm = _create()

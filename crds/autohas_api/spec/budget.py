@@ -74,7 +74,8 @@ class Budget(Model):
         ge=1,
         le=315_360_000,
         description="Time limit in seconds of work, without interruptions and suspensions. Stages are cut short so that "
-        "the search still ends with a result within the limit. If not set, there is no limit.",
+        "the search still ends with a result within the limit. With algorithm.compare it is the limit of each run. If not"
+        " set, there is no limit.",
     )
     start_deadline_seconds: int | None = Field(
         default=None,

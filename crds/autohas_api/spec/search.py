@@ -195,6 +195,11 @@ class Spec(Model):
             at=".searchSpace.hyperparameters",
         ),
         rule(
+            ~field("algorithm.compare").is_given | field("training.seeds").equals(1),
+            "seeds must be 1 with algorithm.compare, which trains with seeds of its own",
+            at=".training.seeds",
+        ),
+        rule(
             _IS_CLASSIFICATION | ~_SMOOTHS_LABELS,
             "labels can be smoothed only where there are classes: remove labelSmoothing and label_smoothing when the metric is rmse, mae"
             " or r2, or customMetric.targets is Numbers",

@@ -280,6 +280,7 @@ _DOCUMENTS: Final = (
     ),
     with_change(a_search(), "spec.objective", {"customMetric": {"entrypoint": "a.b:cost", "direction": "Minimize", "targets": "Classes"}}),
     own_training_search(),
+    with_change(a_search(), "spec.algorithm.compare", {"seeds": 3}),
 )
 EVERY_FIELD: Final[tuple[dict[str, Any], ...]] = tuple(json.loads(json.dumps(document)) for document in _DOCUMENTS)
 """Valid for schema and rules, no part shared with another. A field that one has is left out of another where the two exclude each other."""

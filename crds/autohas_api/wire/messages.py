@@ -19,20 +19,11 @@ from autohas_api.base.digest import canonical
 from autohas_api.base.model import BY_ALIAS, Model
 from autohas_api.base.names import CONTRACT_VERSION, MAX_PROGRESS_BYTES, MAX_TERMINATION_MESSAGE_BYTES
 from autohas_api.base.spec_errors import field_errors_of
-from autohas_api.base.structural_schema import MAX_COUNT
+from autohas_api.wire.compared_methods import MAX_COMPARED, MethodOutcome
+from autohas_api.wire.fields import ChoiceText, Count, Digest, Identity, NotNegative, Score, Seconds, Share, Text
 from autohas_api.wire.reasons import NoticeReason
 
-Score = Annotated[float, Field(allow_inf_nan=False)]
-"""Any finite number: an rmse is in the target's own unit, which may be bytes or nanoseconds."""
-Share = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1)]
-NotNegative = Annotated[float, Field(allow_inf_nan=False, ge=0)]
-Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
-Seconds = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1e12)]
-Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
-Identity = Annotated[str, StringConstraints(max_length=128)]
-Text = Annotated[str, StringConstraints(max_length=1024)]
 MAX_NOTICES: Final = 16
-ChoiceText = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 MAX_EFFECTS: Final = 8
 """Effects in a termination message and in status; result.json has all of them."""
 MAX_RUNNERS_UP: Final = 3
@@ -215,6 +206,8 @@ class Result(Message):
     """As `effects`, of a search whose decisions the operator does not know."""
     runners_up: Annotated[list[RunnerUp], Field(max_length=MAX_RUNNERS_UP)] | None = None
     """The next best candidates, the longest trained and best first, as many as have room; None where there is none."""
+    comparison: Annotated[list[MethodOutcome], Field(max_length=MAX_COMPARED)] | None = None
+    """A row for each method of `algorithm.compare`, the user's search first; None without a comparison, or where it finds no room."""
 
 
 class Interrupted(Message):
@@ -279,7 +272,11 @@ class Progress(Message):
     step: Count
     """Steps done over all stages."""
     steps: Count
-    """Steps planned over all stages."""
+    """Steps planned over all stages; of a comparison, as if the runs to come had as many steps as the present one."""
+    run: Count | None = None
+    """Number of the present run of a comparison, from 1; None without one."""
+    runs: Count | None = None
+    """Runs of the comparison."""
     percent: Annotated[float, Field(allow_inf_nan=False, ge=0, le=100)]
     eta_seconds: Seconds | None = None
     best: Score | None = None

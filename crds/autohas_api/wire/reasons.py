@@ -193,7 +193,7 @@ class Reason(_Explained):
     JOB_FAILED = "JobFailed", "the Job failed for a reason of its own"
     DEADLINE_EXCEEDED = (
         "DeadlineExceeded",
-        "the trainer worked 1.2 times `budget.maxActiveSeconds`, or the Job's own deadline passed",
+        "the trainer worked 1.2 times `budget.maxActiveSeconds` (of all runs of a comparison), or the Job's own deadline passed",
     )
     START_DEADLINE_EXCEEDED = (
         "StartDeadlineExceeded",

@@ -10,8 +10,18 @@ from autohas_api.base.names import MAX_TERMINATION_MESSAGE_BYTES
 from autohas_api.space.decisions import OFF_GRID, Configuration, Decision, Role, Space, decimal, reads_decisions_from_code
 from autohas_api.space.rates import trained_value
 from autohas_api.spec.search import Spec
-from autohas_api.wire.messages import MAX_EFFECTS, MAX_RUNNERS_UP, Effect, IndexedEffect, MessageError, Result, RunnerUp, order_effects
-from autohas_api.wire.status import Importance, NamedValue, RunnerUpStatus, Scores, SearchResult
+from autohas_api.wire.compared_methods import MethodOutcome
+from autohas_api.wire.messages import (
+    MAX_EFFECTS,
+    MAX_RUNNERS_UP,
+    Effect,
+    IndexedEffect,
+    MessageError,
+    Result,
+    RunnerUp,
+    order_effects,
+)
+from autohas_api.wire.status import Importance, MethodStatus, NamedValue, RunnerUpStatus, Scores, SearchResult
 
 
 def configuration_of(result: Result, space: Space) -> Configuration:
@@ -108,6 +118,28 @@ def add_runners_up(result: Result, runners_up: Iterable[RunnerUp]) -> Result:
     return result.replace(runners_up=added or None)
 
 
+def add_comparison(result: Result, comparison: Sequence[MethodOutcome]) -> Result:
+    """The result with a comparison, for which it gives up the least important facts until it fits the termination message.
+
+    In this order: the last runner-up, the smallest effect, the name of an architecture decision, and where nothing else is left, the
+    comparison; result.json and compare.json have all of them.
+    """
+    longer = result.replace(comparison=list(comparison))
+    while len(canonical(longer.to_json()).encode()) > MAX_TERMINATION_MESSAGE_BYTES:
+        if longer.runners_up:
+            longer = longer.replace(runners_up=longer.runners_up[:-1] or None)
+        elif longer.effects:
+            longer = longer.replace(effects=longer.effects[:-1] or None)
+        elif longer.named_effects:
+            longer = longer.replace(named_effects=longer.named_effects[:-1] or None)
+        elif longer.architecture:
+            kept = dict(list(longer.architecture.items())[:-1])
+            longer = longer.replace(architecture=kept, architecture_omitted=longer.architecture_omitted + 1)
+        else:
+            return result
+    return longer
+
+
 def _trained(effect: Effect, spec: Spec, space: Space) -> str:
     """The value of an effect as a training gets it."""
     decision = next(d for d in space.decisions if d.name == effect.decision)
@@ -140,11 +172,7 @@ def search_result(result: Result, spec: Spec, space: Space, model_path: str | No
     Raises:
         MessageError: see `configuration_of`.
     """
-    if (result.architecture is not None) != reads_decisions_from_code(spec):
-        expected = "without" if result.architecture is not None else "with"
-        raise MessageError(
-            f"result must name its architecture only where decisions are read from code: a result {expected} names was expected"
-        )
+    _check_form(result, spec)
     values = space.as_mapping(configuration_of(result, space))
     active = [d for d in space.decisions if space.is_active(d, values)]
     named = [NamedValue(name=name, value=choice) for name, choice in (result.architecture or {}).items()]
@@ -165,6 +193,7 @@ def search_result(result: Result, spec: Spec, space: Space, model_path: str | No
         digest=result.digest,
         importance=_importances(result, spec, space),
         runners_up=_runners_up(result, space),
+        comparison=[_write_method(outcome) for outcome in result.comparison] if result.comparison else None,
     )
 
 
@@ -179,6 +208,21 @@ def _write_scores(result: Result, metric: str) -> Scores:
         default_test=None if result.default_test_score is None else decimal(result.default_test_score),
         default_selection=None if result.default_selection_score is None else decimal(result.default_selection_score),
     )
+
+
+def _check_form(result: Result, spec: Spec) -> None:
+    """Refuse parts that a search of this form has not.
+
+    Raises:
+        MessageError: the result has such a part, or lacks one that it must have.
+    """
+    if (result.architecture is not None) != reads_decisions_from_code(spec):
+        expected = "without" if result.architecture is not None else "with"
+        raise MessageError(
+            f"result must name its architecture only where decisions are read from code: a result {expected} names was expected"
+        )
+    if result.comparison is not None and spec.algorithm.compare is None:
+        raise MessageError("result has a comparison, which only algorithm.compare asks for")
 
 
 def _runners_up(result: Result, space: Space) -> list[RunnerUpStatus] | None:
@@ -203,6 +247,23 @@ def _write_runner_up(runner_up: RunnerUp) -> RunnerUpStatus:
         parameters=runner_up.parameters,
         cost=None if runner_up.cost is None else f"{runner_up.cost:.12g}",
         changes=[NamedValue(name=name, value=value) for name, value in runner_up.changes.items()],
+    )
+
+
+def _write_method(outcome: MethodOutcome) -> MethodStatus:
+    return MethodStatus(
+        name=outcome.method.value,
+        test=None if outcome.test is None else decimal(outcome.test),
+        test_standard_deviation=None if outcome.deviation is None else decimal(outcome.deviation),
+        runs=outcome.runs,
+        failed=outcome.failed or None,
+        difference=None if outcome.difference is None else decimal(outcome.difference),
+        difference_low=None if outcome.low is None else decimal(outcome.low),
+        difference_high=None if outcome.high is None else decimal(outcome.high),
+        t=None if outcome.t is None else f"{outcome.t:.3g}",
+        wins=outcome.wins,
+        ties=outcome.ties,
+        losses=outcome.losses,
     )
 
 

@@ -8,7 +8,9 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, StringConstraints
 
 from autohas_api.base.model import Model
-from autohas_api.wire.messages import MAX_EFFECTS, MAX_RUNNERS_UP, Count
+from autohas_api.wire.compared_methods import MAX_COMPARED
+from autohas_api.wire.fields import Count
+from autohas_api.wire.messages import MAX_EFFECTS, MAX_RUNNERS_UP
 
 ShortText = Annotated[str, StringConstraints(max_length=128)]
 Time = Annotated[str, StringConstraints(max_length=32, pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
@@ -111,6 +113,26 @@ class RunnerUpStatus(Model):
     )
 
 
+class MethodStatus(Model):
+    """What one method of algorithm.compare reached over its seeds, as decimal strings."""
+
+    name: ShortText = Field(description="Name of the method, which is also that of the folder of its runs; search is the search itself.")
+    test: ShortText | None = Field(default=None, description="Mean test score of its runs; absent if all of them failed.")
+    test_standard_deviation: ShortText | None = Field(default=None, description="Sample standard deviation of these scores.")
+    runs: Count = Field(description="Number of runs in the mean.")
+    failed: Count | None = Field(default=None, description="Number of runs whose default configuration diverged.")
+    difference: ShortText | None = Field(
+        default=None,
+        description="Mean of the search minus this method on the same seed; positive if the search is better. Absent if a run failed.",
+    )
+    difference_low: ShortText | None = Field(default=None, description="Lower end of its 95 % interval; absent below three seeds.")
+    difference_high: ShortText | None = Field(default=None, description="Upper end of its 95 % interval.")
+    t: ShortText | None = Field(default=None, description="Its paired t statistic; absent below three seeds.")
+    wins: Count | None = Field(default=None, description="Number of seeds on which the search is better.")
+    ties: Count | None = Field(default=None, description="Number of seeds on which both are equal.")
+    losses: Count | None = Field(default=None, description="Number of seeds on which the search is worse; a failed run is worse than any.")
+
+
 class SearchResult(Model):
     """The result of a search."""
 
@@ -139,6 +161,9 @@ class SearchResult(Model):
     )
     runners_up: Annotated[list[RunnerUpStatus], Field(max_length=MAX_RUNNERS_UP)] | None = Field(
         default=None, description="Next best candidates, the longest trained and best first; absent if nothing else was compared."
+    )
+    comparison: Annotated[list[MethodStatus], Field(max_length=MAX_COMPARED, json_schema_extra=_MAP_BY_NAME)] | None = Field(
+        default=None, description="Methods of algorithm.compare, the search first; compare.html on the claim says more."
     )
 
 
@@ -175,6 +200,10 @@ class Status(Model):
     phase: Phase | None = Field(default=None, description="Summary of the state in one word; programs should read conditions.")
     stage: ShortText | None = Field(default=None, description="Stage in the trainer's last report.")
     progress: ShortText | None = Field(default=None, description="Share of the planned steps, for example 42%.")
+    run: ShortText | None = Field(
+        default=None,
+        description="Present run of algorithm.compare and number of runs, for example 3/20; stage and best are of this run.",
+    )
     eta: ShortText | None = Field(default=None, description="Estimated time left, for example 1h30m.")
     best: ShortText | None = Field(default=None, description="Selection score of the leading candidate; after success the test score.")
     entropy: ShortText | None = Field(default=None, description="Normalised entropy of the policy, from 1 (uniform) to 0 (decided).")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from autohas_api.wire.compared_methods import MethodName, MethodOutcome
 from autohas_api.wire.messages import (
     MAX_EFFECTS,
     Effect,
@@ -25,7 +26,7 @@ from autohas_api.wire.messages import (
     encode_termination_message,
     order_effects,
 )
-from autohas_api.wire.result import add_runners_up
+from autohas_api.wire.result import add_comparison, add_runners_up
 
 PROGRESS: dict[str, Any] = {
     "version": 1,
@@ -178,6 +179,31 @@ def test_runners_up_take_the_room_that_the_result_leaves(changes: int, kept: int
     if kept < 3:
         with pytest.raises(ValueError, match="exceeds 4096"):
             encode_termination_message(word.replace(runners_up=offered[: kept + 1]))
+
+
+def _rows() -> list[MethodOutcome]:
+    numbers = {"test": 0.123456, "deviation": 0.0123456, "difference": -0.0123456, "low": -0.123456, "high": 0.123456, "t": -1.23456}
+    counts = {"runs": 1000, "failed": 1000, "wins": 1000, "ties": 1000, "losses": 1000}
+    return [MethodOutcome(method=method, **numbers, **counts) for method in MethodName]
+
+
+def test_a_comparison_takes_the_room_of_less_important_facts() -> None:
+    """It fits the largest result: runners-up go first, then effects; choices, scores and digests stay."""
+    largest = _largest_result().replace(values=["-1.2345678e-05"] * 64)
+    word = add_comparison(largest.replace(runners_up=[_runner_up(1, 0)], effects=largest.effects), _rows())
+
+    assert decode_termination_message(encode_termination_message(word)) == word
+    assert word.comparison == _rows()
+    assert word.runners_up is None
+    assert len(word.effects or []) < MAX_EFFECTS
+    assert word.replace(comparison=None, effects=None) == largest.replace(effects=None)
+
+
+def test_a_comparison_costs_a_result_with_room_nothing() -> None:
+    """Three runners-up stay next to four methods."""
+    small = add_runners_up(_largest_result().replace(values=["0.1"], choices=[1], effects=None), [_runner_up(n, 2) for n in range(3)])
+
+    assert add_comparison(small, _rows()).replace(comparison=None) == small
 
 
 def test_effects_are_ordered_by_size_and_rounded_on_the_wire() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from autohas_trainer.comparison.methods import AS_LONG, OWN, LeftOut
+from autohas_api.accept.comparison import AS_LONG, OWN, LeftOut
 from autohas_trainer.comparison.record import ComparedMethod, Comparison, RunRecord
 from autohas_trainer.comparison.summary import sentences, summary_rows
 

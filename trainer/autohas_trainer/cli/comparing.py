@@ -22,26 +22,22 @@ from autohas_trainer.cli.devices import choose_device
 from autohas_trainer.cli.process_state import preserve_process_state
 from autohas_trainer.comparison import RECORD_FILE
 from autohas_trainer.comparison.page import cells, column_titles, write_page
-from autohas_trainer.comparison.record import Comparison, read_comparison
+from autohas_trainer.comparison.record import Comparison
 from autohas_trainer.comparison.runs import (
     Run,
     SameData,
-    begin_comparison,
-    continue_comparison,
+    find_data,
     left_runs,
     record_run,
-    run_folder,
-    verify_runs,
+    take_up_comparison,
 )
 from autohas_trainer.comparison.summary import sentences, summary_fields, summary_rows
 from autohas_trainer.engine.search import Job
 from autohas_trainer.errors import Interrupted
 from autohas_trainer.events import Identity, StopRequest
 from autohas_trainer.folder_lock import hold_folder
-from autohas_trainer.provenance import DataIdentity
 from autohas_trainer.reporting.sinks.live_state import LiveState
 from autohas_trainer.reporting.sinks.progress_bar import BarSink, duration
-from autohas_trainer.reporting.sinks.result_files import read_result
 
 __all__ = ["Comparing", "answer_command", "compare"]
 
@@ -76,7 +72,7 @@ def compare(task: Comparing, stop: StopRequest, console: Console) -> Comparison:
         if stop.is_requested:
             raise Interrupted(f"stopped on request before run {run.number} of {comparison.num_runs}; finished runs are kept")
         _print(console, _announce(comparison, run), style="bold")
-        work_through = _work(task, run, SameData(_find_data(comparison, folder)), stop, console)
+        work_through = _work(task, run, SameData(find_data(comparison, folder)), stop, console)
         comparison = comparison.add(record_run(run, work_through, comparison.budget))
         comparison.write(folder, summary_fields(comparison))
         _print(console, _tell_end(comparison))
@@ -106,12 +102,7 @@ def answer_command(task: Comparing, stop: StopRequest, console: Console, answer:
 
 def _prepare(task: Comparing, folder: Path, console: Console) -> Comparison:
     """Begin a comparison, or take up the one in the folder; written before its first run, so that a resume finds it."""
-    begun = read_comparison(folder)
-    if begun is None:
-        comparison = begin_comparison(task.search, task.num_seeds)
-    else:
-        continued = continue_comparison(begun, task.search, task.num_seeds, folder / RECORD_FILE)
-        comparison = verify_runs(continued, task.search, folder)
+    comparison = take_up_comparison(task.search, task.num_seeds, folder)
     comparison.write(folder, summary_fields(comparison))
     for left_out in comparison.left_out:
         _print(console, f"Left out: {left_out.title}: {left_out.reason}")
@@ -177,14 +168,6 @@ def _search(task: Comparing, run: Run, same_data: SameData, stop: StopRequest, c
             run_with(job, stop, same_data, state, bar)
     finally:
         bar.close()
-
-
-def _find_data(comparison: Comparison, folder: Path) -> DataIdentity | None:
-    """The examples of the first finished run."""
-    for run in comparison.runs:
-        if run.failure is None and (finished := read_result(run_folder(folder, run.method, run.seed))) is not None:
-            return finished.data
-    return None
 
 
 def _print_comparison(console: Console, comparison: Comparison) -> None:

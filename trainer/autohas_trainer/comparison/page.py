@@ -11,11 +11,11 @@ import jinja2
 from markupsafe import Markup
 from matplotlib.ticker import FuncFormatter
 
+from autohas_api.accept.comparison import AS_LONG, OWN
 from autohas_api.base.objective_metrics import is_share, metric_text
 from autohas_api.base.text_encoding import replace_unprintable
 from autohas_api.spec.search import Search
 from autohas_trainer.atomic_file import write_atomically
-from autohas_trainer.comparison.methods import AS_LONG, OWN
 from autohas_trainer.comparison.paired_statistics import COVERAGE
 from autohas_trainer.comparison.record import Comparison, RunRecord
 from autohas_trainer.comparison.summary import MethodRow, difference_text, interval_text, outcome_text, sentences, summary_rows

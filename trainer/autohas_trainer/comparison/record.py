@@ -10,9 +10,9 @@ from typing import Any, Final, Self, TypeVar
 
 from pydantic.alias_generators import to_camel
 
+from autohas_api.accept.comparison import LeftOut
 from autohas_trainer.atomic_file import write_atomically
 from autohas_trainer.comparison import RECORD_FILE
-from autohas_trainer.comparison.methods import LeftOut
 from autohas_trainer.errors import DataError
 
 __all__ = ["ComparedMethod", "Comparison", "RunRecord", "camel_fields", "read_comparison"]
@@ -44,7 +44,8 @@ class RunRecord:
         selection: The same on the selection split.
         default_test: The same of the default after a training of the search's length; None where it was not trained in full.
         trainings: Work in trainings of the default at the search's own length.
-        seconds: Of work, over all processes.
+        seconds: Of work, over all processes; in a pod also of a run that failed.
+        steps: Over all stages, as a pod counted them; 0 on a laptop, which follows each run for itself.
         is_default: Whether the winner is the default configuration.
         parameters: Of the winner.
         cost: Of the winner, in units of objective.cost.metric; None without a cost.
@@ -60,6 +61,7 @@ class RunRecord:
     default_test: float | None = None
     trainings: float | None = None
     seconds: float | None = None
+    steps: int = 0
     is_default: bool = False
     parameters: int | None = None
     cost: float | None = None

@@ -11,16 +11,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from autohas_api.accept.comparison import AS_LONG, METHODS, Method, choose_methods, label_search, search_of, without_comparison
 from autohas_api.spec.search import Search
-from autohas_trainer.comparison.methods import AS_LONG, METHODS, Method, choose_methods, label_search, search_of
-from autohas_trainer.comparison.record import ComparedMethod, Comparison, RunRecord
+from autohas_trainer.comparison import RECORD_FILE
+from autohas_trainer.comparison.record import ComparedMethod, Comparison, RunRecord, read_comparison
 from autohas_trainer.engine.search import search_digest
 from autohas_trainer.errors import DataError, NumericalError
 from autohas_trainer.events import Event, SearchStarted
 from autohas_trainer.provenance import DataIdentity, digest_file
 from autohas_trainer.reporting.sinks.result_files import RESULT_FILE, FinishedSearch, read_result
 
-__all__ = ["Run", "SameData", "begin_comparison", "continue_comparison", "left_runs", "record_run", "run_folder", "verify_runs"]
+__all__ = [
+    "Run",
+    "SameData",
+    "begin_comparison",
+    "continue_comparison",
+    "find_data",
+    "left_runs",
+    "record_run",
+    "run_folder",
+    "take_up_comparison",
+    "verify_runs",
+]
 
 _METHODS: Final = {method.name: method for method in METHODS}
 
@@ -63,6 +75,19 @@ def run_folder(folder: Path, method: str, seed: int) -> Path:
     return folder / method / f"seed-{seed}"
 
 
+def take_up_comparison(search: Search, num_seeds: int, folder: Path) -> Comparison:
+    """The comparison of a folder, whose finished runs are verified, or a new one.
+
+    Raises:
+        DataError: the folder has the comparison of another search, or a run of it was changed.
+        OSError: the folder cannot be read.
+    """
+    begun = read_comparison(folder)
+    if begun is None:
+        return begin_comparison(search, num_seeds)
+    return verify_runs(continue_comparison(begun, search, num_seeds, folder / RECORD_FILE), search, folder)
+
+
 def begin_comparison(search: Search, num_seeds: int) -> Comparison:
     """A comparison without runs: `num_seeds` seeds from that of the search."""
     chosen, left_out = choose_methods(search)
@@ -72,7 +97,7 @@ def begin_comparison(search: Search, num_seeds: int) -> Comparison:
     return Comparison(
         name=search.metadata.name,
         label=label_search(search),
-        search_digest=search_digest(search),
+        search_digest=search_digest(without_comparison(search)),
         metric=search.spec.objective.metric_name,
         better=search.spec.objective.better,
         budget=float(own.spec.budget.trainings),
@@ -95,7 +120,7 @@ def continue_comparison(comparison: Comparison, search: Search, num_seeds: int, 
     Raises:
         DataError: it is of another search, or of methods that this version does not have.
     """
-    if comparison.search_digest != search_digest(search):
+    if comparison.search_digest != search_digest(without_comparison(search)):
         message = (
             f"{path} is the comparison of another search, or of this one before it was changed: restore the file of the search, or compare"
             " in another folder (--out DIR)"
@@ -135,6 +160,18 @@ def verify_runs(comparison: Comparison, search: Search, folder: Path) -> Compari
             raise DataError(message)
         kept.append(run)
     return replace(comparison, runs=tuple(kept))
+
+
+def find_data(comparison: Comparison, folder: Path) -> DataIdentity | None:
+    """The examples of the first finished run; None before there is one.
+
+    Raises:
+        DataError: its result cannot be read.
+    """
+    for run in comparison.runs:
+        if run.failure is None and (finished := read_result(run_folder(folder, run.method, run.seed))) is not None:
+            return finished.data
+    return None
 
 
 def left_runs(comparison: Comparison, search: Search, folder: Path) -> Iterator[Run]:

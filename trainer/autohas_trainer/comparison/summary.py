@@ -11,12 +11,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from autohas_api.accept.comparison import AS_LONG, OWN
 from autohas_api.base.objective_metrics import gain, is_share, metric_text
-from autohas_trainer.comparison.methods import AS_LONG, OWN
+from autohas_api.wire.compared_methods import MethodName, MethodOutcome
 from autohas_trainer.comparison.paired_statistics import COVERAGE, MIN_SEEDS, POWER, deviation, mean_interval, pair, seeds_needed
 from autohas_trainer.comparison.record import Comparison, RunRecord, camel_fields
 
-__all__ = ["Difference", "MethodRow", "difference_text", "interval_text", "outcome_text", "sentences", "summary_fields", "summary_rows"]
+__all__ = [
+    "Difference",
+    "MethodRow",
+    "difference_text",
+    "interval_text",
+    "method_outcomes",
+    "outcome_text",
+    "sentences",
+    "summary_fields",
+    "summary_rows",
+]
 
 _EQUAL_WORK: Final = 0.05
 """Share by which the work of two methods may differ without a sentence: rungs are whole steps."""
@@ -280,6 +291,37 @@ def outcome_text(difference: Difference) -> str:
 def summary_fields(comparison: Comparison) -> dict[str, Any]:
     """What compare.json and `-o json` add for readers: rows and sentences."""
     return {"summary": camel_fields(summary_rows(comparison)), "sentences": sentences(comparison)}
+
+
+def method_outcomes(comparison: Comparison) -> list[MethodOutcome]:
+    """The rows for the termination message, with six significant digits."""
+    return [_outcome(row) for row in summary_rows(comparison)]
+
+
+def _outcome(row: MethodRow) -> MethodOutcome:
+    difference = row.difference
+    outcome = MethodOutcome(
+        method=MethodName(row.name),
+        test=_shorten(row.test),
+        deviation=_shorten(row.test_deviation),
+        runs=row.num_finished,
+        failed=row.num_failed,
+    )
+    if difference is None:
+        return outcome
+    return outcome.replace(
+        difference=_shorten(difference.mean),
+        low=_shorten(difference.low),
+        high=_shorten(difference.high),
+        t=_shorten(difference.t),
+        wins=difference.wins,
+        ties=difference.ties,
+        losses=difference.losses,
+    )
+
+
+def _shorten(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.6g}")
 
 
 def _cut(title: str) -> str:

@@ -97,7 +97,9 @@ ALERTS: Final = (
     Alert(
         name="AutoHASPolicyCollapsedEarly",
         expr="max by (namespace, name) (autohas_policy_normalized_entropy_ratio) < 0.05"
-        " and on (namespace, name) max by (namespace, name) (autohas_trainer_progress_ratio) < 0.5",
+        " and on (namespace, name) max by (namespace, name) (autohas_trainer_progress_ratio) < 0.5"
+        # Progress of a comparison is of all runs, the policy of one.
+        " unless on (namespace, name) autohas_trainer_runs",
         lasting="5m",
         severity="info",
         summary=f"The controller of search {_SEARCH} converged before half of the search was done",

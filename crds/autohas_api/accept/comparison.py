@@ -7,22 +7,36 @@ All methods get the same budget in trainings of the same default, on the same da
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from autohas_api.accept.acceptance import accept
+from autohas_api.base.digest import canonical
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.spec.search import Search, read
-from autohas_trainer.engine.search import search_digest
+from autohas_api.wire.compared_methods import MethodName
 
-__all__ = ["AS_LONG", "METHODS", "OWN", "LeftOut", "Method", "choose_methods", "label_search", "search_of"]
+__all__ = [
+    "AS_LONG",
+    "METHODS",
+    "OWN",
+    "LeftOut",
+    "Method",
+    "choose_methods",
+    "count_runs",
+    "describe_comparison",
+    "label_search",
+    "search_of",
+    "without_comparison",
+]
 
-OWN: Final = "search"
+OWN: Final = MethodName.SEARCH.value
 """Name of the user's own search among the methods."""
-AS_LONG: Final = "default-as-long"
+AS_LONG: Final = MethodName.DEFAULT_AS_LONG.value
 
 _Spec = dict[str, Any]
 
@@ -66,8 +80,12 @@ class Method:
 
 METHODS: Final = (
     Method(name=OWN, title="your search", change=_keep),
-    Method(name="random-halving", title="random search with halving", change=partial(_take, algorithm={"name": "SuccessiveHalving"})),
-    Method(name="tpe-halving", title="TPE with halving", change=partial(_take, algorithm={"name": "TPE"})),
+    Method(
+        name=MethodName.RANDOM_HALVING.value,
+        title="random search with halving",
+        change=partial(_take, algorithm={"name": "SuccessiveHalving"}),
+    ),
+    Method(name=MethodName.TPE_HALVING.value, title="TPE with halving", change=partial(_take, algorithm={"name": "TPE"})),
     Method(name=AS_LONG, title="the default trained as long", change=_train_as_long),
 )
 """In the order of the tables; the first is the reference."""
@@ -81,10 +99,17 @@ class LeftOut:
     reason: str
 
 
+def without_comparison(search: Search) -> Search:
+    """The search alone, as it is without `algorithm.compare`."""
+    spec = search.spec
+    return search.replace(spec=spec.replace(algorithm=spec.algorithm.replace(compare=None)))
+
+
 def search_of(method: Method, search: Search, seed: int) -> Search:
     """The search that a method runs; `seed` is its `algorithm.seed`. Only its schema is checked."""
     document = copy.deepcopy(search.to_json())
     spec = document["spec"]
+    spec["algorithm"].pop("compare", None)
     spec["algorithm"]["seed"] = seed
     if repeats := search.spec.training.seeds - 1:
         spec["training"]["seeds"] = 1
@@ -97,11 +122,11 @@ def choose_methods(search: Search) -> tuple[list[Method], list[LeftOut]]:
     """The methods that this search allows, and the others; the search itself must be acceptable."""
     own, chosen, left_out = METHODS[0], [METHODS[0]], []
     seed = search.spec.algorithm.seed
-    digest = search_digest(search_of(own, search, seed))
+    alone = search_of(own, search, seed).to_json()
     for method in METHODS[1:]:
         try:
             changed = search_of(method, search, seed)
-            if search_digest(changed) == digest:
+            if changed.to_json() == alone:
                 left_out.append(LeftOut(title=method.title, reason="it is your search itself"))
                 continue
             accept(changed.to_json())
@@ -110,6 +135,33 @@ def choose_methods(search: Search) -> tuple[list[Method], list[LeftOut]]:
         else:
             chosen.append(method)
     return chosen, left_out
+
+
+def count_runs(search: Search) -> int:
+    """Number of searches that `algorithm.compare` runs; 1 without it."""
+    compare = search.spec.algorithm.compare
+    return 1 if compare is None else compare.seeds * len(_choose(canonical(search.to_json()))[0])
+
+
+def describe_comparison(search: Search) -> str | None:
+    """What `algorithm.compare` costs, and which methods it leaves out, as a sentence for the user; None without it."""
+    compare = search.spec.algorithm.compare
+    if compare is None:
+        return None
+    chosen, left_out = _choose(canonical(search.to_json()))
+    runs, budget = compare.seeds * len(chosen), Decimal(search.spec.budget.trainings)
+    total = f"{(runs * budget).normalize():f}"
+    seeds = f"{compare.seeds} seed{'' if compare.seeds == 1 else 's'}"
+    text = f"{len(chosen)} methods with {seeds} are {runs:,} runs of {budget.normalize():f} trainings each, {total} in all"
+    if search.spec.budget.max_active_seconds is not None:
+        text += f"; budget.maxActiveSeconds is the limit of one run: all may take {runs * search.spec.budget.max_active_seconds:,} s"
+    return "; ".join([text, *(f"{left.title} is left out: {left.reason}" for left in left_out)])
+
+
+@lru_cache(maxsize=512)
+def _choose(document: str) -> tuple[list[Method], list[LeftOut]]:
+    """`choose_methods` by the text of the search: the operator asks at every pass."""
+    return choose_methods(read(json.loads(document)))
 
 
 def label_search(search: Search) -> str:

@@ -7,10 +7,18 @@ from typing import Any
 import pytest
 
 from autohas_api.accept.acceptance import accept
+from autohas_api.accept.comparison import (
+    AS_LONG,
+    METHODS,
+    OWN,
+    choose_methods,
+    count_runs,
+    describe_comparison,
+    search_of,
+    without_comparison,
+)
 from autohas_api.spec.search import Search
 from autohas_api.testing.rejections import a_search, with_change
-from autohas_trainer.comparison.methods import AS_LONG, METHODS, OWN, choose_methods, search_of
-from autohas_trainer.engine.search import search_digest
 
 BY_NAME = {method.name: method for method in METHODS}
 
@@ -23,11 +31,40 @@ def _search(**fields: Any) -> Search:
 
 
 def test_the_user_s_search_runs_as_it_stands_with_another_seed() -> None:
-    """The digest of the run is that of the file with the seed set, so that its first run is what `autohas run` gives."""
+    """The run is the file with the seed set and without `compare`, so that its first run is what `autohas run` gives."""
     search = _search(algorithm={"name": "AutoHAS", "seed": 7})
+    comparing = _search(algorithm={"name": "AutoHAS", "seed": 7, "compare": {"seeds": 2}})
 
-    assert search_digest(search_of(BY_NAME[OWN], search, 7)) == search_digest(search)
-    assert search_digest(search_of(BY_NAME[OWN], search, 8)) == search_digest(_search(algorithm={"name": "AutoHAS", "seed": 8}))
+    assert search_of(BY_NAME[OWN], search, 7) == search == search_of(BY_NAME[OWN], comparing, 7) == without_comparison(comparing)
+    assert search_of(BY_NAME[OWN], search, 8) == _search(algorithm={"name": "AutoHAS", "seed": 8})
+
+
+def test_no_run_compares_again() -> None:
+    """`compare` is of the whole comparison: every method runs without it."""
+    search = _search(algorithm={"name": "AutoHAS", "compare": {"seeds": 2}}, budget={"trainings": "6"})
+
+    assert [search_of(method, search, 0).spec.algorithm.compare for method in METHODS] == [None] * 4
+
+
+def test_what_a_comparison_costs_is_said() -> None:
+    """Five seeds of four methods at six trainings are 120 trainings; each run may take maxActiveSeconds."""
+    plain, compare = {"name": "AutoHAS"}, {"name": "AutoHAS", "compare": {"seeds": 5}}
+    search = _search(algorithm=compare, budget={"trainings": "6"})
+    limited = _search(algorithm=compare, budget={"trainings": "6", "maxActiveSeconds": 60})
+
+    assert count_runs(search) == 20
+    assert describe_comparison(search) == "4 methods with 5 seeds are 20 runs of 6 trainings each, 120 in all"
+    assert (describe_comparison(limited) or "").endswith("budget.maxActiveSeconds is the limit of one run: all may take 1,200 s")
+    assert (count_runs(_search(algorithm=plain)), describe_comparison(_search(algorithm=plain))) == (1, None)
+
+
+def test_a_method_that_cannot_run_is_named_with_what_a_comparison_costs() -> None:
+    """Four trainings pay for no TPE: three methods remain."""
+    search = _search(algorithm={"name": "AutoHAS", "compare": {"seeds": 1}}, budget={"trainings": "4"})
+    text = describe_comparison(search) or ""
+
+    assert text.startswith("3 methods with 1 seed are 3 runs of 4 trainings each, 12 in all; TPE with halving is left out: spec.budget")
+    assert count_runs(search) == 3
 
 
 def test_repeats_of_the_winner_and_their_price_are_left_out() -> None:
