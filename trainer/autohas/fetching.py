@@ -22,7 +22,11 @@ from autohas_trainer.folder_lock import LOCK_FILE, hold_folder
 
 __all__ = ["FETCHED", "FetchError", "fetch", "reader_pod"]
 
-FETCHED: Final = ("result.json", "config.yaml", "model.safetensors", "preprocessing.json", "history.jsonl", "report.html", "profile.json")
+FETCHED: Final = (
+    *("result.json", "config.yaml", "model.safetensors", "preprocessing.json", "history.jsonl", "report.html", "profile.json"),
+    *("compare.json", "compare.html"),
+)
+"""Of these, a search has those that it wrote; the last two only with algorithm.compare."""
 _ARRIVING: Final = ".fetching"
 """Subfolder that receives the files; they move to the target folder when all have arrived and their digests are right."""
 _CONTAINER: Final = "reader"

@@ -65,12 +65,18 @@ def line_of(search: Mapping[str, Any]) -> SearchLine:
         namespace=str(metadata.get("namespace", "")),
         name=str(metadata["name"]),
         phase=phase,
-        stage="" if is_over else str(status.get("stage") or ""),
+        stage="" if is_over else _stage(status),
         percent=100 if phase == Phase.SUCCEEDED else _percent(status.get("progress")),
         best=str(status.get("best") or ""),
         eta="" if is_over else str(status.get("eta") or ""),
         why=_why(status, phase),
     )
+
+
+def _stage(status: Mapping[str, Any]) -> str:
+    """The stage, and of a comparison the run that it is of: Race (3/20)."""
+    stage, run = str(status.get("stage") or ""), status.get("run")
+    return f"{stage} ({run})" if stage and run else stage
 
 
 def _percent(text: Any) -> int | None:  # noqa: ANN401 - whatever lies in status

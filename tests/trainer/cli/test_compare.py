@@ -110,6 +110,28 @@ def test_the_answer_and_the_page_have_the_record_s_numbers(compared: Path) -> No
     assert "--seeds 3 or more" in page
 
 
+def test_the_file_may_name_the_seeds(copied: Path) -> None:
+    """`algorithm.compare.seeds` stands in for --seeds, and the comparison is that of the file without it."""
+    path = copied.parent / "search.yaml"
+    path.write_text(yaml_file.dump(_document(algorithm__compare={"seeds": 1})))
+    before = (copied / "compare.json").read_text()
+    printed = _autohas("compare", path, "--out", copied, "--resume")
+
+    assert printed.exit_code == 0, printed.output
+    assert json.loads((copied / "compare.json").read_text()) == json.loads(before)
+
+
+def test_a_file_that_asks_for_a_comparison_is_not_run_as_a_search(tmp_path: Path) -> None:
+    """`autohas run` names both ways on; validate says what the comparison costs."""
+    path = _file(tmp_path, algorithm__compare={"seeds": 2})
+    run, valid = _autohas("run", path, "--out", tmp_path / "out"), _autohas("validate", path)
+
+    assert run.exit_code == 78
+    assert "spec.algorithm.compare: asks for a comparison, which autohas run does not make: run autohas compare" in _flat(run.output)
+    assert not (tmp_path / "out").exists()
+    assert "compare: 3 methods with 2 seeds are 6 runs of 2.5 trainings each, 15 in all" in _flat(valid.output)
+
+
 def test_each_run_has_a_report_of_its_own(copied: Path) -> None:
     """Also the one without a search, which says that nothing was searched."""
     printed = _autohas("report", copied / "default-as-long" / "seed-0")

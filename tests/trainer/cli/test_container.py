@@ -5,14 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +36,7 @@ from autohas_trainer.events import Identity
 from autohas_trainer.folder_lock import LOCK_FILE, hold_folder
 from autohas_trainer.reporting.http.server import TrainerServer
 from autohas_trainer.reporting.sinks.live_state import LiveState
+from pod_fixtures import Pod, wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -48,68 +45,6 @@ def _fresh_logs() -> Iterator[None]:
     configuration = structlog.get_config()
     yield
     structlog.configure(**configuration)
-
-
-@dataclass(frozen=True)
-class Pod:
-    """What a pod is given, in a folder of its own."""
-
-    folder: Path
-    document: dict[str, Any]
-    search_uid: str = "uid-1"
-
-    def variables(self, pod_uid: str, attempt: int) -> dict[str, str]:
-        return {
-            **{k: v for k, v in os.environ.items() if not k.startswith("AUTOHAS_")},
-            "AUTOHAS_SEARCH_FILE": str(self.folder / "search.json"),
-            "AUTOHAS_SEARCH_UID": self.search_uid,
-            "AUTOHAS_POD_UID": pod_uid,
-            "AUTOHAS_ATTEMPT": str(attempt),
-            "AUTOHAS_WORKDIR": str(self.folder / "work"),
-            "AUTOHAS_TERMINATION_LOG": str(self.folder / "termination-log"),
-            "AUTOHAS_CPU_LIMIT": "1",
-            "AUTOHAS_PORT": "0",
-        }
-
-    @contextmanager
-    def started(self, pod_uid: str = "pod-1", attempt: int = 1) -> Iterator[subprocess.Popen[str]]:
-        """A running trainer; killed when the block is left."""
-        (self.folder / "search.json").write_text(json.dumps(self.document))
-        (self.folder / "termination-log").write_bytes(b"")
-        command = [sys.executable, "-m", "autohas_trainer"]
-        with subprocess.Popen(command, env=self.variables(pod_uid, attempt), stderr=subprocess.PIPE, text=True) as process:
-            try:
-                yield process
-            finally:
-                process.kill()
-
-    def run(self, pod_uid: str = "pod-1", attempt: int = 1) -> tuple[int, Result | Interrupted | Error, str]:
-        """Run to the end: exit code, termination message, log."""
-        with self.started(pod_uid, attempt) as process:
-            _, log = process.communicate(timeout=400)
-        return process.returncode, self.termination_message(), log
-
-    def run_here(self, stop: StopOnSignal | None = None) -> tuple[int, Result | Interrupted | Error]:
-        """The same without a process of its own."""
-        (self.folder / "search.json").write_text(json.dumps(self.document))
-        code = run_container(self.variables("pod-1", 1), stop or StopOnSignal(insist=False))
-        return code, self.termination_message()
-
-    def termination_message(self) -> Result | Interrupted | Error:
-        raw = (self.folder / "termination-log").read_bytes()
-        assert raw.count(b"\n") == 1
-        assert raw.endswith(b"\n")
-        return decode_termination_message(raw)
-
-
-def _wait_for(process: subprocess.Popen[str], message: str) -> dict[str, Any]:
-    """The first line of the log with this message."""
-    assert process.stderr is not None
-    for line in process.stderr:
-        entry: dict[str, Any] = json.loads(line)
-        if entry["event"] == message:
-            return entry
-    raise AssertionError(f"the trainer ended without saying {message!r}")
 
 
 def test_the_step_of_an_interruption_is_that_of_its_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,12 +82,12 @@ def test_a_search_interrupted_and_resumed_ends_as_the_undisturbed_one(tmp_path: 
     undisturbed, disturbed = Pod(tmp_path / "a", long), Pod(tmp_path / "b", long)
 
     with disturbed.started() as process:
-        port = _wait_for(process, "server started")["port"]
-        _wait_for(process, "stage started")
+        port = wait_for(process, "server started")["port"]
+        wait_for(process, "stage started")
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/progress", timeout=10) as answer:
             progress = decode_progress(answer.read())
         process.send_signal(signal.SIGTERM)
-        _wait_for(process, "trainer interrupted")
+        wait_for(process, "trainer interrupted")
         assert process.wait(timeout=400) == 75
     assert (progress.search_uid, progress.pod_uid, progress.attempt) == ("uid-1", "pod-1", 1)
     interrupted = disturbed.termination_message()

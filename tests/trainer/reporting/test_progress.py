@@ -12,7 +12,7 @@ from autohas_api.testing.rejections import a_search, with_change
 from autohas_api.wire.messages import Notice, Progress, Stage, TopChoice, decode_progress
 from autohas_trainer.events import CheckpointWritten, NoticeIssued, SearchFinished, SearchStarted
 from autohas_trainer.reporting.sinks.history import HistorySink
-from autohas_trainer.reporting.sinks.live_state import LiveState, stage_at
+from autohas_trainer.reporting.sinks.live_state import ComparedRun, LiveState, stage_at
 from autohas_trainer.reporting.sinks.progress import build_progress, eta_seconds, health_of, shrink_and_encode
 from reporting_fixtures import (
     FakeClock,
@@ -91,6 +91,75 @@ def test_time_left_is_unknown_until_steps_were_timed(tmp_path: Path) -> None:
         clock.now += 1
         state.emit(lane_step(step))
     assert eta_seconds(state.snapshot()) is None
+
+
+PLACE = ComparedRun(number=3, num_runs=4, num_finished=2, steps_before=500, seconds_before=80.0, starts=7)
+
+
+def test_a_run_of_a_comparison_counts_what_came_before_it(tmp_path: Path) -> None:
+    """Two of four runs are done: steps, seconds, checkpoint and notices continue theirs, and the pod has started seven times."""
+    clock, info = FakeClock(), run_info(tmp_path)
+    state = LiveState(clock)
+    state.enter_run(PLACE)
+    state.emit(SearchStarted(info=replace(info, notices=(_notice(10_001),))))
+    state.emit(lane_step(10))
+    state.emit(CheckpointWritten(info=checkpoint_info(10), seconds=0.1, size_bytes=99))
+    state.emit(NoticeIssued(notice=_notice(10_002, "another")))
+    clock.now += 30
+    progress = _progress(state, clock)
+
+    assert (progress.run, progress.runs, progress.starts, progress.interruptions) == (3, 4, 7, 6)
+    assert (progress.step, progress.steps) == (510, 500 + 2 * info.steps)
+    assert progress.percent == pytest.approx(100 * (2 + 10 / info.steps) / 4, abs=0.01)
+    assert progress.active_seconds == 80 + 30
+    assert progress.checkpoint == checkpoint_info(10).replace(step=510)
+    assert [notice.id for notice in progress.notices] == [3 * 10**10 + 10_001, 3 * 10**10 + 10_002]
+    assert health_of(state.snapshot(), clock.now, 900).text.startswith("ok: run 3 of 4, stage Lanes, step 10")
+
+
+def test_the_next_run_of_a_comparison_begins_with_nothing_of_the_last(tmp_path: Path) -> None:
+    """Until it starts, what was known stands, so that a poll in between goes not back; a sentence that both say is a notice once."""
+    clock, info = FakeClock(), run_info(tmp_path)
+    state = LiveState(clock)
+    state.enter_run(PLACE)
+    state.emit(SearchStarted(info=info))
+    state.emit(lane_step(info.steps))
+    state.emit(policy(10))
+    state.emit(candidate("lane 1", 1 / 9, 0.6))
+    state.emit(NoticeIssued(notice=_notice(10_001)))
+    state.emit(SearchFinished(outcome=outcome(info)))
+    state.enter_run(replace(PLACE, number=4, num_finished=3, steps_before=500 + info.steps, seconds_before=110.0))
+    between = _progress(state, clock)
+    state.emit(SearchStarted(info=info))
+    state.emit(NoticeIssued(notice=_notice(10_001)))
+    state.emit(NoticeIssued(notice=_notice(10_002, "another")))
+    after = _progress(state, clock)
+
+    assert (between.run, between.step, between.percent, between.best) == (3, 500 + info.steps, 75, 0.6)
+    assert (after.run, after.step, after.percent, after.best, after.entropy) == (4, 500 + info.steps, 75, None, None)
+    assert [notice.id for notice in after.notices] == [3 * 10**10 + 10_001, 4 * 10**10 + 10_002]
+
+
+def test_time_left_of_a_comparison_has_the_runs_to_come(tmp_path: Path) -> None:
+    """40 s for each of the two finished runs are expected of the last one too."""
+    clock, info = FakeClock(), run_info(tmp_path)
+    state = LiveState(clock)
+    state.enter_run(PLACE)
+    state.emit(SearchStarted(info=info))
+    alone = LiveState(clock)
+    alone.emit(SearchStarted(info=info))
+    for step in range(1, 21):
+        clock.now += 1
+        for each in (state, alone):
+            each.emit(lane_step(step, cost=step / 100))
+    remaining = eta_seconds(alone.snapshot())
+
+    assert remaining is not None
+    assert eta_seconds(state.snapshot()) == pytest.approx(remaining + 40, abs=0.2)
+
+
+def _notice(number: int, message: str = "few epochs") -> Notice:
+    return Notice(id=number, reason="FewEpochs", message=message, time=1.0)
 
 
 def test_a_checkpoint_at_a_stages_end_moves_to_the_next_stage(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from autohas_api.wire.messages import Effect, Stage, decode_progress
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.events import CheckpointWritten, EffectMeasured, SearchStarted, StagesPlanned, StageUse, StepUse
 from autohas_trainer.reporting.http.server import TrainerServer
-from autohas_trainer.reporting.sinks.live_state import LiveState
+from autohas_trainer.reporting.sinks.live_state import ComparedRun, LiveState
 from reporting_fixtures import FakeClock, candidate, checkpoint_info, lane_step, policy, run_info, supernet_step
 
 
@@ -223,6 +223,22 @@ def test_a_limit_of_time_is_exported_where_there_is_one(served: Served) -> None:
         SearchStarted(info=replace(served.info, search=accept(with_change(a_search(), "spec.budget.maxActiveSeconds", 600))[0]))
     )
     assert served.samples()["autohas_trainer_active_limit_seconds", ()] == 600
+
+
+def test_the_run_of_a_comparison_is_exported(served: Served) -> None:
+    """Runs, starts, seconds and the limit of all runs; without a comparison there are no such series."""
+    served.state.emit(SearchStarted(info=served.info))
+    assert ("autohas_trainer_run", ()) not in served.samples()
+    search = accept(with_change(a_search(), "spec.budget.maxActiveSeconds", 600))[0]
+    served.state.enter_run(ComparedRun(number=3, num_runs=4, num_finished=2, steps_before=500, seconds_before=80.0, starts=7))
+    served.state.emit(SearchStarted(info=replace(served.info, search=search)))
+    samples = served.samples()
+
+    assert (samples["autohas_trainer_run", ()], samples["autohas_trainer_runs", ()]) == (3, 4)
+    assert samples["autohas_trainer_progress_ratio", ()] == 0.5
+    assert samples["autohas_trainer_starts_total", ()] == 7
+    assert samples["autohas_trainer_active_seconds_total", ()] == served.info.active_seconds + 80
+    assert samples["autohas_trainer_active_limit_seconds", ()] == 2400
 
 
 def test_before_the_start_there_is_no_progress(served: Served) -> None:

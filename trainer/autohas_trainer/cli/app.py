@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from autohas_api.accept.acceptance import accept
+from autohas_api.accept.comparison import describe_comparison
 from autohas_api.accept.plan_check import plan_lines
 from autohas_api.accept.volume_check import unmounted_volumes
 from autohas_api.base.exit_codes import ExitCode
@@ -27,7 +28,7 @@ from autohas_trainer.cli import compare_command
 from autohas_trainer.cli.command_form import Answer, OutputFormat, OutputOption, PlainUsage, examples, print_loading, program, run_command
 from autohas_trainer.cli.environment import available_threads, let_threads_sleep
 from autohas_trainer.cli.exits import UsageError
-from autohas_trainer.cli.judging import read_for_folder
+from autohas_trainer.cli.judging import read_for_folder, refuse_comparison
 from autohas_trainer.cli.out_folder import refuse_used, work_in
 from autohas_trainer.cli.settings import SEARCH_FILES, apply_settings, list_unused
 from autohas_trainer.cli.signals import StopOnSignal
@@ -272,7 +273,8 @@ def _describe_plan(search: Search, space: Space) -> tuple[int | None, list[str]]
         warning = unmounted_volumes(search.spec.trainer)
         unseen = "the trainer reads the decisions from the model's code and checks them: see --dry-run"
         return None, [unseen, *(() if warning is None else (f"warning: {warning}",))]
-    return space.size(), plan_lines(search.spec, space)
+    comparison = describe_comparison(search)
+    return space.size(), [*plan_lines(search.spec, space), *([f"compare: {comparison}"] if comparison is not None else [])]
 
 
 def _conformance(  # noqa: PLR0913 - one parameter per option
@@ -372,6 +374,7 @@ def _run(document: Document, options: _Options, stop: StopOnSignal) -> None:
 
         dry.dry_run(search, space, threads, console)
         return
+    refuse_comparison(search)
     command = _command(document.source, options.settings, folder)
     if not options.resume:
         refuse_used(folder, command)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
@@ -23,7 +25,7 @@ from autohas_trainer.reporting.sinks.log import LogSink
 from autohas_trainer.reporting.sinks.profile_trace import ProfileSink
 from autohas_trainer.reporting.sinks.result_files import FilesSink, FinishedSearch, read_result
 
-__all__ = ["build_pod_job", "find_finished", "repeat_result", "run_in_pod", "run_with"]
+__all__ = ["add_report", "build_pod_job", "find_finished", "repeat_result", "run_in_pod", "run_with", "serve_and_hold"]
 
 
 def find_finished(search: Search, workdir: Path) -> FinishedSearch | None:
@@ -58,6 +60,22 @@ def run_in_pod(job: Job, port: int, state: LiveState, stop: StopRequest) -> Resu
         FolderInUseError: a pod that should have ended works in the folder, and still did at the end of the wait.
         TrainerError, OSError: see `autohas_trainer.engine.search.run`.
     """
+    log = structlog.get_logger()
+    with serve_and_hold(job, port, state, stop):
+        result = run_with(job, stop, state, LogSink(log)).result
+        add_report(job.search, job.workdir)
+        return result
+
+
+@contextmanager
+def serve_and_hold(job: Job, port: int, state: LiveState, stop: StopRequest) -> Iterator[None]:
+    """Serve `state` over HTTP and hold the folder of the job during the block.
+
+    Raises:
+        FolderInUseError: a pod that should have ended works in the folder, and still did at the end of the wait.
+        ConfigurationError: the port is not available.
+        OSError: the folder cannot be made.
+    """
     stall_timeout_s = float(job.search.spec.failure_policy.stall_timeout_seconds)
     with TrainerServer(state, port, stall_timeout_s=stall_timeout_s, gpu_memory=gpu_memory if job.device == "cuda" else None) as server:
         log = structlog.get_logger()
@@ -67,9 +85,7 @@ def run_in_pod(job: Job, port: int, state: LiveState, stop: StopRequest) -> Resu
         with wait_for_folder(job.workdir, stop, lambda text: log.warning("folder in use", message=text), seconds=wait_s) as unlocked:
             if unlocked is not None:
                 log.warning("folder not locked", message=unlocked)
-            result = run_with(job, stop, state, LogSink(log)).result
-            _add_report(job)
-            return result
+            yield
 
 
 def build_pod_job(search: Search, space: Space, environment: ContainerEnvironment, identity: Identity) -> Job:
@@ -88,16 +104,16 @@ def build_pod_job(search: Search, space: Space, environment: ContainerEnvironmen
     )
 
 
-def _add_report(job: Job) -> None:
+def add_report(search: Search, workdir: Path) -> None:
     """Write the report next to the result, which is valid without it: an error here is only logged."""
     from autohas_trainer.reporting.report.report import write_report  # noqa: PLC0415 - matplotlib is loaded when training is over
 
-    finished = find_finished(job.search, job.workdir)
+    finished = find_finished(search, workdir)
     if finished is None:
         return
     structlog.get_logger().info("work started", message="writing the report")
     try:
-        write_report(job.workdir, finished)
+        write_report(workdir, finished)
     except Exception as error:  # noqa: BLE001 - see above
         structlog.get_logger().warning("report not written", error=f"{type(error).__name__}: {error}")
 

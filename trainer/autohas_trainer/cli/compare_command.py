@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -25,6 +25,7 @@ from autohas_trainer.folder_lock import is_used
 
 __all__ = ["EXAMPLES", "compare"]
 
+_DEFAULT_SEEDS: Final = 3
 EXAMPLES = (
     "autohas compare examples/01-quickstart.yaml --seeds 3",
     "autohas compare search.yaml --seeds 5 --out out/compared --resume",
@@ -36,7 +37,7 @@ EXAMPLES = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Options:
     settings: tuple[str, ...]
-    seeds: int
+    seeds: int | None
     out: Path | None
     resume: bool
     answer: Answer | None
@@ -45,7 +46,15 @@ class _Options:
 
 def compare(  # noqa: PLR0913 - one parameter per option
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The search: a YAML file with one AutoHASSearch.", show_default=False)],
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Number of seeds, from algorithm.seed on; each runs every method.")] = 3,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=1000,
+            help="Number of seeds, from algorithm.seed on; each runs every method. When absent, algorithm.compare.seeds, or 3.",
+            show_default=False,
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="Change a field of spec; may be repeated.", show_default=False),
@@ -72,10 +81,12 @@ def compare(  # noqa: PLR0913 - one parameter per option
 
 def _compare(document: Document, options: _Options, stop: StopOnSignal) -> None:
     changed = apply_settings(document.value, options.settings)
-    folder = options.out if options.out is not None else Path("autohas-out") / f"{read(changed).metadata.name}-compare"
-    command = _command(document.source, options, folder)
+    written = read(changed)
+    folder = options.out if options.out is not None else Path("autohas-out") / f"{written.metadata.name}-compare"
+    num_seeds = options.seeds if options.seeds is not None else _seeds_of(written)
+    command = _command(document.source, options, num_seeds, folder)
     search = _read_search(changed, folder, command, resume=options.resume)
-    _check_seeds(search, options.seeds)
+    _check_seeds(search, num_seeds)
     console = Console(emoji=False, force_terminal=None if options.answer is None else False)  # bars do not mix with JSON
     let_threads_sleep()
     with work_in(folder, lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True)):
@@ -84,7 +95,7 @@ def _compare(document: Document, options: _Options, stop: StopOnSignal) -> None:
         print_loading(console)
         from autohas_trainer.cli import comparing  # noqa: PLC0415 - loads torch, after the signals are taken over
 
-        task = comparing.Comparing(search=search, folder=folder, num_seeds=options.seeds, threads=available_threads(None), command=command)
+        task = comparing.Comparing(search=search, folder=folder, num_seeds=num_seeds, threads=available_threads(None), command=command)
         comparing.answer_command(task, stop, console, options.answer)
 
 
@@ -116,7 +127,13 @@ def _check_seeds(search: Search, num_seeds: int) -> None:
         raise UsageError(message)
 
 
-def _command(source: str, options: _Options, folder: Path) -> str:
+def _seeds_of(search: Search) -> int:
+    """Number of seeds that the file asks for."""
+    compare = search.spec.algorithm.compare
+    return _DEFAULT_SEEDS if compare is None else compare.seeds
+
+
+def _command(source: str, options: _Options, num_seeds: int, folder: Path) -> str:
     """Return the command line that makes the same comparison in the same folder."""
     settings = [part for setting in options.settings for part in ("--set", setting)]
-    return shlex.join([program(), "compare", source, "--seeds", str(options.seeds), *settings, "--out", str(folder)])
+    return shlex.join([program(), "compare", source, "--seeds", str(num_seeds), *settings, "--out", str(folder)])

@@ -17,15 +17,16 @@ import structlog
 from autohas_api.base import names
 from autohas_api.base.exit_codes import ExitCode
 from autohas_api.base.names import MAX_TERMINATION_MESSAGE_BYTES
-from autohas_api.space.decisions import Space
-from autohas_api.spec.search import Search
-from autohas_api.wire.messages import CheckpointInfo, Error, Interrupted, Message, Result, Stage, encode_termination_message
+from autohas_api.space.decisions import Space, resolve
+from autohas_api.spec.search import Search, read
+from autohas_api.wire.messages import Error, Interrupted, Message, Result, Stage, encode_termination_message
 from autohas_trainer import errors
 from autohas_trainer.atomic_file import name_os_errors
 from autohas_trainer.cli.environment import ContainerEnvironment, let_threads_sleep
 from autohas_trainer.cli.exits import UsageError, exit_of
 from autohas_trainer.cli.judging import accept_unless_begun
 from autohas_trainer.cli.signals import StopOnSignal
+from autohas_trainer.comparison import RECORD_FILE
 from autohas_trainer.events import Identity
 from autohas_trainer.reporting.sinks.live_state import LiveState
 
@@ -65,6 +66,10 @@ def _search(environment: ContainerEnvironment, identity: Identity, state: LiveSt
     structlog.get_logger().info("work started", message="loading PyTorch")
     from autohas_trainer.cli.assembly import build_pod_job, repeat_result, run_in_pod  # noqa: PLC0415 - loads torch, after the signals are taken over
 
+    if search.spec.algorithm.compare is not None:
+        from autohas_trainer.cli.pod_comparison import compare_in_pod  # noqa: PLC0415 - loads torch
+
+        return compare_in_pod(build_pod_job(search, space, environment, identity), environment.port, state, stop)
     earlier_result = repeat_result(search, environment.workdir, identity)
     if earlier_result is not None:
         structlog.get_logger().info("result repeated", folder=str(environment.workdir), digest=earlier_result.digest)
@@ -88,6 +93,9 @@ def _read_search(environment: ContainerEnvironment) -> tuple[Search, Space]:
         raise UsageError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(document, dict):
         raise UsageError(f"{path} must hold one JSON object")
+    if (environment.workdir / RECORD_FILE).exists():  # a comparison that has begun is not judged again
+        search = read(document)
+        return search, resolve(search.spec)
     return accept_unless_begun(document, environment.workdir)
 
 
@@ -118,15 +126,15 @@ def _identity(variables: Mapping[str, str]) -> Identity:
 
 def _interrupted_message(identity: Identity, state: LiveState) -> Interrupted:
     snapshot = state.snapshot()
-    info: CheckpointInfo | None = snapshot.checkpoint.info if snapshot.checkpoint is not None else None
+    info = snapshot.total_checkpoint
     return Interrupted(
         search_uid=identity.search_uid,
         pod_uid=identity.pod_uid,
         attempt=identity.attempt,
-        step=info.step if info is not None else snapshot.position,  # of the checkpoint, which is what a resume begins from
+        step=info.step if info is not None else snapshot.total_position,  # of the checkpoint, which is what a resume begins from
         stage=Stage(snapshot.stage),
         checkpoint_digest=info.digest if info is not None else None,
-        starts=snapshot.info.starts if snapshot.info is not None else 0,
+        starts=snapshot.starts,
     )
 
 

@@ -8,6 +8,7 @@ import time
 import torch
 from rich.console import Console
 
+from autohas_api.accept.comparison import describe_comparison
 from autohas_api.accept.plan_check import hardly_seen, short_supernet, stage_trainings, unused_trainings
 from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.budget.epochs import few_epochs
@@ -166,6 +167,8 @@ def _print_plan(search: Search, space: Space, plan: StagePlan | None, console: C
         f"{search.metadata.name}: {space.size():,} configurations"
         f" ({len(searched) - shapes} hyperparameters, {shapes} architecture decisions), algorithm {search.spec.algorithm.name}",
     )
+    if (comparison := describe_comparison(search)) is not None:
+        _print_line(console, f"  compare: {comparison}; what follows is one run of the search")
     training = search.spec.training
     if plan is None and training.given_steps is None:
         _print_line(console, f"  one training: {training.epochs} epochs, whose steps depend on the data")

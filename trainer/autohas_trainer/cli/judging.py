@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from autohas_api.accept.acceptance import accept
+from autohas_api.base.spec_errors import FieldError, SpecError
 from autohas_api.space.decisions import Space, resolve
 from autohas_api.spec.search import Search, read
 from autohas_trainer.engine.checkpointing.start_counter import has_begun
 
-__all__ = ["accept_unless_begun", "read_for_folder"]
+__all__ = ["accept_unless_begun", "read_for_folder", "refuse_comparison"]
 
 
 def accept_unless_begun(document: Mapping[str, Any], workdir: Path) -> tuple[Search, Space]:
@@ -28,6 +29,20 @@ def accept_unless_begun(document: Mapping[str, Any], workdir: Path) -> tuple[Sea
         return accept(document)
     search = read(document)
     return search, resolve(search.spec)
+
+
+def refuse_comparison(search: Search) -> None:
+    """Refuse `algorithm.compare` where one search is to run.
+
+    Raises:
+        SpecError: the search has it.
+    """
+    if search.spec.algorithm.compare is not None:
+        message = (
+            "asks for a comparison, which autohas run does not make: run autohas compare with this file, or the search alone with --set"
+            " algorithm.compare=null"
+        )
+        raise SpecError([FieldError(path="spec.algorithm.compare", message=message)])
 
 
 def read_for_folder(document: Mapping[str, Any], out: Path | None, *, resume: bool) -> tuple[Path, Search, Space]:

@@ -17,7 +17,7 @@ from autohas_trainer.cli.command_form import Answer
 from autohas_trainer.cli.devices import choose_device
 from autohas_trainer.cli.environment import available_threads
 from autohas_trainer.cli.json_result import result_fields
-from autohas_trainer.cli.judging import read_for_folder
+from autohas_trainer.cli.judging import read_for_folder, refuse_comparison
 from autohas_trainer.cli.printing import print_result
 from autohas_trainer.cli.process_state import preserve_process_state
 from autohas_trainer.cli.settings import apply_settings
@@ -92,6 +92,7 @@ def search_here(document: Document, settings: Sequence[str], out: Path | None, *
         FolderInUseError: another process, or another call in this one, works in the folder.
     """
     folder, search, space = read_for_folder(apply_settings(document.value, settings), out, resume=resume)
+    refuse_comparison(search)
     if not resume and is_used(folder):
         raise FileExistsError(f"{folder} is not empty: continue the search in it by resume=True, or choose another folder by out=...")
     stop = StopOnSignal(insist=True)

@@ -11,13 +11,15 @@ from typing import Final
 
 from autohas_trainer.atomic_file import write_atomically
 
-__all__ = ["CHECKPOINTS", "FILES", "WRITING", "count_start", "has_begun"]
+__all__ = ["CHECKPOINTS", "FILES", "STARTS_FILE", "WRITING", "count_start", "has_begun"]
 
 CHECKPOINTS: Final = "checkpoints"
 """The folder of checkpoints in the working folder."""
 
 WRITING: Final = ".writing"
 """Name of a checkpoint while it is written; a kill leaves it behind."""
+
+STARTS_FILE: Final = "starts.json"
 
 FILES: Final = "files"
 """The folder of what checkpoints name; a kill in the first one leaves files that none names."""
@@ -35,7 +37,7 @@ def has_begun(workdir: Path) -> bool:
 
 def count_start(workdir: Path) -> int:
     """Add this process to `starts.json` durably; returns the number of starts including it."""
-    path = workdir / "starts.json"
+    path = workdir / STARTS_FILE
     try:
         starts = int(json.loads(path.read_text(encoding="utf-8"))["starts"]) + 1
     except FileNotFoundError:

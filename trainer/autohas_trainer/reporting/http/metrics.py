@@ -108,19 +108,22 @@ def _run(snapshot: Snapshot, info: RunInfo, now: float) -> Iterator[Metric]:
     stages = {stage.value: float(stage is snapshot.stage) for stage in {**snapshot.stages, snapshot.stage: 0}}
     yield _labelled_gauge("autohas_trainer_stage", "1 for the current stage, 0 for the others.", "stage", stages)
     if snapshot.steps:
-        share = min(1.0, snapshot.position / snapshot.steps)
-        yield _gauge("autohas_trainer_progress_ratio", "Share of the planned steps that are done, from 0 to 1.", share)
+        yield _gauge("autohas_trainer_progress_ratio", "Share of the planned steps that are done, from 0 to 1.", snapshot.total_share)
+    if (run := snapshot.run) is not None:
+        yield _gauge("autohas_trainer_run", "Present run of a comparison, from 1; stages, costs and scores are of this run.", run.number)
+        yield _gauge("autohas_trainer_runs", "Runs of the comparison.", run.num_runs)
     if (remaining_s := eta_seconds(snapshot)) is not None:
         yield _gauge("autohas_trainer_remaining_seconds", "Estimated time until the end, over all stages.", remaining_s)
     if snapshot.latest is not None:
         yield _gauge("autohas_trainer_cost_trainings", "Cost so far in units of one full training.", snapshot.latest.cost)
     planned_cost = info.plan.predicted_trainings
     yield _gauge("autohas_trainer_planned_cost_trainings", "Cost of the whole search in units of one full training.", planned_cost)
-    yield _counter("autohas_trainer_starts", "Trainer processes of this search so far.", info.starts)
-    active = info.active_seconds + max(0.0, now - snapshot.started_at)
+    yield _counter("autohas_trainer_starts", "Trainer processes of this search so far.", snapshot.starts)
     limit = info.search.spec.budget.max_active_seconds
     if limit is not None:
+        limit *= 1 if run is None else run.num_runs  # each run may take as long
         yield _gauge("autohas_trainer_active_limit_seconds", "Limit of the active seconds, spec.budget.maxActiveSeconds.", limit)
+    active = snapshot.active_seconds(now)
     yield _counter("autohas_trainer_active_seconds", "Seconds that the trainers of this search have run, over all processes.", active)
 
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, assert_never
 
-from autohas_api.wire.messages import MAX_NOTICES, CheckpointInfo, Effect, Notice, Stage, StopReason
+from autohas_api.base.structural_schema import MAX_COUNT
+from autohas_api.wire.messages import MAX_NOTICES, NOTICES_PER_START, CheckpointInfo, Effect, Notice, Stage, StopReason
 from autohas_trainer.events import (
     BatchEvaluated,
     CandidateRecord,
@@ -36,12 +37,14 @@ from autohas_trainer.events import (
 )
 from autohas_trainer.reporting.sinks.history import History, read_history
 
-__all__ = ["STAGE_ORDER", "STEP_SECONDS", "CheckpointFacts", "LiveState", "Pace", "Snapshot", "leader", "stage_at"]
+__all__ = ["STAGE_ORDER", "STEP_SECONDS", "CheckpointFacts", "ComparedRun", "LiveState", "Pace", "Snapshot", "leader", "stage_at"]
 
 STAGE_ORDER: Final = (Stage.LANES, Stage.WARMUP, Stage.SUPERNET, Stage.RACE, Stage.EVALUATE)
 """The stages in their order."""
 STEP_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the histogram of step durations, in seconds; a last bucket is unbounded."""
+_NOTICES_PER_RUN: Final = NOTICES_PER_START * 1_000_000
+"""Range of notice ids of one run of a comparison: those of a million starts."""
 _PACE_STEPS: Final = 128
 """Steps over which a pace is taken."""
 
@@ -63,6 +66,27 @@ class Pace:
     flops: float
     waited: float
     """Share of the time that steps waited for their batches, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedRun:
+    """Place of a search among the runs of a comparison, which is one search for everyone who follows it."""
+
+    number: int
+    """From 1, in the order of the comparison."""
+    num_runs: int
+    num_finished: int
+    """Runs that have ended, in all processes."""
+    steps_before: int
+    """Steps of these runs."""
+    seconds_before: float
+    """Their seconds of work."""
+    starts: int
+    """Processes that worked on the comparison so far."""
+
+    def shift_notice(self, notice: Notice) -> Notice:
+        """The notice with an id that grows over all runs; each run counts its own from the start."""
+        return notice.replace(id=min(self.number * _NOTICES_PER_RUN + notice.id, MAX_COUNT))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +128,8 @@ class Snapshot:
     pace: Pace | None = None
     use_by_stage: Mapping[str, StageUse] = field(default_factory=dict)
     """What the stages that have ended used."""
+    run: ComparedRun | None = None
+    """The place of this search in a comparison; None for a search of its own. Everything else is of this search alone, notices aside."""
 
     @property
     def position(self) -> int:
@@ -112,6 +138,40 @@ class Snapshot:
         positions += [self.latest.step] if self.latest is not None else []
         positions += [self.checkpoint.info.step] if self.checkpoint is not None else []
         return max(positions)
+
+    @property
+    def total_position(self) -> int:
+        """Steps done over all stages and, in a comparison, over all runs."""
+        return self.position + (self.run.steps_before if self.run is not None else 0)
+
+    @property
+    def total_share(self) -> float:
+        """Share of the planned steps that are done, from 0 to 1; in a comparison all runs count alike, since each has the same budget."""
+        share = min(1.0, self.position / self.steps) if self.steps else 0.0
+        run = self.run
+        return share if run is None else min(1.0, (run.num_finished + share) / run.num_runs)
+
+    @property
+    def total_checkpoint(self) -> CheckpointInfo | None:
+        """The newest checkpoint, at the step that `total_position` counts."""
+        if self.checkpoint is None or self.run is None:
+            return None if self.checkpoint is None else self.checkpoint.info
+        info = self.checkpoint.info
+        return info.replace(step=info.step + self.run.steps_before)
+
+    def active_seconds(self, now: float) -> float:
+        """Seconds of work until `now`, over all processes and, in a comparison, over all runs."""
+        if self.info is None:
+            return 0.0
+        earlier = self.info.active_seconds + (self.run.seconds_before if self.run is not None else 0.0)
+        return earlier + max(0.0, now - self.started_at)
+
+    @property
+    def starts(self) -> int:
+        """Processes that worked on the search, or on the comparison; 0 before this one has counted itself."""
+        if self.run is not None:
+            return self.run.starts
+        return self.info.starts if self.info is not None else 0
 
     @property
     def stage(self) -> Stage:
@@ -169,6 +229,7 @@ class LiveState:
         self._num_policy_updates = 0
         self._is_interrupted = True
         """Whether another event came since the last step, so that the gap is no step duration."""
+        self._run: ComparedRun | None = None
 
     def snapshot(self) -> Snapshot:
         """Return the current state."""
@@ -193,6 +254,12 @@ class LiveState:
                 step_seconds=self._step_seconds,
                 pace=self._pace(),
             )
+
+    def enter_run(self, run: ComparedRun) -> None:
+        """Take the next run of a comparison: what is known of the last one stands until the next one starts. Thread-safe."""
+        with self._lock:
+            self._run = run
+            self._change()
 
     def emit(self, event: Event) -> None:
         """Bring the snapshot up to date. Thread-safe."""
@@ -223,7 +290,7 @@ class LiveState:
             case CheckpointFailed():
                 self._change(num_checkpoint_failures=self._snapshot.num_checkpoint_failures + 1)
             case NoticeIssued(notice=notice):
-                self._notices.append(notice)
+                self._keep(notice)
                 self._change()
             case EarlyStopDecided(reason=reason):
                 self._change(stop_reason=reason)
@@ -243,11 +310,29 @@ class LiveState:
         for record in past.candidates:
             best = leader(best, record)
         with self._lock:
+            if self._run is not None:
+                self._forget_last_run(self._run)
             self._policy = past.policies[-1] if past.policies else None
             compared = past.candidates[-1] if past.candidates else None
             self._change(info=info, started_at=self._clock(), checkpoint=checkpoint, leader=best, compared=compared)
             self._change(stages=dict(info.stages), stop_reason=info.stop_reason, effects=info.effects)
-            self._notices.extend(info.notices)
+            for notice in info.notices:
+                self._keep(notice)
+
+    def _keep(self, notice: Notice) -> None:
+        """Add a notice. In a comparison a sentence that an earlier run has said too, such as one about the data, stands once."""
+        if self._run is None:
+            self._notices.append(notice)
+        elif all((each.reason, each.message) != (notice.reason, notice.message) for each in self._notices):
+            self._notices.append(self._run.shift_notice(notice))
+
+    def _forget_last_run(self, run: ComparedRun) -> None:
+        """Drop what belongs to the run before this one; counters of the process and notices stay."""
+        now = self._clock()
+        failures = self._snapshot.num_checkpoint_failures
+        self._snapshot = Snapshot(begun_at=self._snapshot.begun_at, active_at=now, num_checkpoint_failures=failures, run=run)
+        self._first, self._latest, self._rewarded, self._train_loss = None, None, None, None
+        self._uses.clear()
 
     def _count_step(self, record: StepRecord) -> None:
         """Count the step and its duration."""

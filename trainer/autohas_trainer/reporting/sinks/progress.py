@@ -35,13 +35,24 @@ def health_of(snapshot: Snapshot, now: float, stall_timeout_s: float) -> Health:
     is_quiet_phase = snapshot.latest is None or snapshot.stage is Stage.EVALUATE
     limit = stall_timeout_s * (_PATIENCE if is_quiet_phase else 1)
     activity = f"stage {snapshot.stage}, step {snapshot.position}" if snapshot.info is not None else "loading data"
+    if snapshot.run is not None:
+        activity = f"run {snapshot.run.number} of {snapshot.run.num_runs}, {activity}"
     if age > limit:
         return Health(is_alive=False, text=f"stalled: nothing happened for {age:.0f} s (limit {limit:.0f} s), {activity}\n")
     return Health(is_alive=True, text=f"ok: {activity}, last sign of life {max(age, 0.0):.1f} s ago\n")
 
 
 def eta_seconds(snapshot: Snapshot) -> float | None:
-    """Estimate the seconds until the end of all stages, from the cost per second of this process; None until enough steps were timed."""
+    """Estimate the seconds until the end of all stages and, in a comparison, of all runs; None until enough steps were timed."""
+    remaining, run = _eta_of_search(snapshot), snapshot.run
+    if remaining is None or run is None:
+        return remaining
+    whole = run.seconds_before / run.num_finished if run.num_finished else snapshot.active_seconds(snapshot.latest_at) + remaining
+    return round(remaining + (run.num_runs - run.num_finished - 1) * whole, 1)
+
+
+def _eta_of_search(snapshot: Snapshot) -> float | None:
+    """The same of this search alone, from the cost per second of this process."""
     info, first, latest = snapshot.info, snapshot.first, snapshot.latest
     if info is None or first is None or latest is None or snapshot.steps == 0:
         return None
@@ -60,25 +71,27 @@ def build_progress(snapshot: Snapshot, now: float) -> Progress | None:
     info = snapshot.info
     if info is None:
         return None
-    policy, leader, checkpoint = snapshot.policy, snapshot.leader, snapshot.checkpoint
+    policy, leader, run = snapshot.policy, snapshot.leader, snapshot.run
     return Progress(
         search_uid=info.identity.search_uid,
         pod_uid=info.identity.pod_uid,
         attempt=info.identity.attempt,
         stage=snapshot.stage,
-        step=snapshot.position,
-        steps=snapshot.steps,
-        percent=round(100 * min(1.0, snapshot.position / snapshot.steps), 2) if snapshot.steps else 0.0,
+        step=snapshot.total_position,
+        steps=snapshot.steps if run is None else run.steps_before + (run.num_runs - run.num_finished) * snapshot.steps,
+        run=None if run is None else run.number,
+        runs=None if run is None else run.num_runs,
+        percent=round(100 * snapshot.total_share, 2),
         eta_seconds=eta_seconds(snapshot),
         best=leader.metric if leader is not None else None,
         entropy=min(1.0, max(0.0, policy.normalized_entropy)) if policy is not None else None,
         top=_top(policy, {d.name: d.choices for d in info.space.decisions}) if policy is not None else [],
         space_digest=info.space_digest,
-        checkpoint=checkpoint.info if checkpoint is not None else None,
-        starts=info.starts,
-        interruptions=info.interruptions,
-        active_seconds=round(info.active_seconds + max(0.0, now - snapshot.started_at), 3),
-        stop_reason=snapshot.stop_reason,
+        checkpoint=snapshot.total_checkpoint,
+        starts=snapshot.starts,
+        interruptions=info.interruptions if run is None else run.starts - 1,
+        active_seconds=round(snapshot.active_seconds(now), 3),
+        stop_reason=snapshot.stop_reason if run is None else None,  # the end of a run is not that of the comparison
         notices=list(snapshot.notices),
     )
 
