@@ -305,7 +305,7 @@ def _enforce_limits(context: Context, job: JobRecord) -> Outcome | None:
 def _job_context(context: Context, job: JobRecord, going_on: Readiness) -> JobContext:
     waits_for = f"{going_on.verdict.reason}: {going_on.verdict.message}"
     return JobContext(
-        spec=context.search.spec, job=job, observed=context.observed, previous=context.previous, waits_for=waits_for, now_s=context.now_s
+        search=context.search, job=job, observed=context.observed, previous=context.previous, waits_for=waits_for, now_s=context.now_s
     )
 
 

@@ -56,6 +56,7 @@ def apply_progress(status: Status, report: Report | None) -> Status:
     changed = status.replace(
         stage=progress.stage.value,
         progress=percent(progress.percent),
+        run=None if progress.run is None or progress.runs is None else f"{progress.run}/{progress.runs}",
         eta=None if progress.eta_seconds is None else duration(progress.eta_seconds),
         best=status.best if progress.best is None else decimal(progress.best),
         entropy=None if progress.entropy is None else f"{progress.entropy:.2f}",
@@ -189,6 +190,7 @@ def _without_progress(status: Status) -> Status:
     return status.replace(
         stage=None,
         progress=None,
+        run=None,
         eta=None,
         best=None,
         entropy=None,

@@ -38,6 +38,49 @@ def test_a_search_from_apply_to_result(bench: Any, trainer: Any) -> None:
     }
 
 
+def test_a_comparison_from_apply_to_its_table(bench: Any, trainer: Any) -> None:
+    """Accepted with its cost, followed by its run, and the API server keeps every row of the result."""
+    bench.apply(with_change(DURABLE, "spec.algorithm", {"name": "AutoHAS", "compare": {"seeds": 5}}))
+    pod = bench.pod()
+    bench.report_progress(trainer, pod, stage=Stage.RACE, run=3, runs=15)
+    table, running = bench.kubectl("get", "ahs", "fashion", "-o", "wide"), bench.search()["status"]
+    rows = [
+        {"method": "search", "test": 0.93, "deviation": 0.01, "runs": 5},
+        {
+            "method": "default-as-long",
+            "test": 0.9,
+            "runs": 5,
+            "difference": 0.03,
+            "low": 0.01,
+            "high": 0.05,
+            "t": 4.2,
+            "wins": 5,
+            "losses": 0,
+        },
+    ]
+    bench.end(pod, 0, result_text(bench.search(), pod_uid=pod["metadata"]["uid"], comparison=rows))
+    bench.until_phase("Succeeded")
+    accepted = next(c for c in bench.search()["status"]["conditions"] if c["type"] == "Accepted")
+
+    assert "compare: 3 methods with 5 seeds are 15 runs of 4 trainings each, 60 in all" in accepted["message"]
+    assert running["run"] == "3/15"
+    assert "3/15" in table
+    assert bench.search()["status"]["result"]["comparison"] == [
+        {"name": "search", "test": "0.93", "testStandardDeviation": "0.01", "runs": 5},
+        {
+            "name": "default-as-long",
+            "test": "0.9",
+            "runs": 5,
+            "difference": "0.03",
+            "differenceLow": "0.01",
+            "differenceHigh": "0.05",
+            "t": "4.2",
+            "wins": 5,
+            "losses": 0,
+        },
+    ]
+
+
 def test_the_operator_killed_while_starting_and_while_running(bench: Any, trainer: Any) -> None:
     """Two kill -9: one Job, one attempt, the same end."""
     bench.apply(DURABLE)

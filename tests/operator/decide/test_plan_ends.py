@@ -181,6 +181,52 @@ def test_runners_up_become_decimals() -> None:
     assert "runnersUp" not in none.to_json()
 
 
+COMPARING = stored_search(algorithm={"name": "AutoHAS", "compare": {"seeds": 3}})
+OWN_ROW = {"method": "search", "test": 0.93, "deviation": 0.01, "runs": 3}
+OTHER_ROW = {
+    "method": "random-halving",
+    "test": 0.9,
+    "runs": 2,
+    "failed": 1,
+    "wins": 2,
+    "ties": 0,
+    "losses": 1,
+    "difference": 0.03,
+    "low": -0.01,
+    "high": 0.07,
+    "t": 1.23456,
+}
+
+
+def test_a_comparison_becomes_rows_by_name() -> None:
+    """The user's search first, and the last run is done; absent where nothing was compared."""
+    job, text = stored_job(COMPARING), result_text(COMPARING, comparison=[OWN_ROW, OTHER_ROW])
+    status = decide(observe(COMPARING, job, ended_pod(job, code=0, message=text)), RUNNING.replace(run="8/9")).status
+    alone = decide(observe(SEARCH, JOB, ended_pod(JOB, code=0, message=result_text(SEARCH))), RUNNING).status
+    some, none = status.result, alone.result
+
+    assert (status.run, alone.run) == ("9/9", None)
+    assert some is not None
+    assert some.to_json()["comparison"] == [
+        {"name": "search", "test": "0.93", "testStandardDeviation": "0.01", "runs": 3},
+        {
+            "name": "random-halving",
+            "test": "0.9",
+            "runs": 2,
+            "failed": 1,
+            "wins": 2,
+            "ties": 0,
+            "losses": 1,
+            "difference": "0.03",
+            "differenceLow": "-0.01",
+            "differenceHigh": "0.07",
+            "t": "1.23",
+        },
+    ]
+    assert none is not None
+    assert "comparison" not in none.to_json()
+
+
 def test_a_finished_search_is_left_alone() -> None:
     """Whatever happens to Job and pods, only observedGeneration changes."""
     seen = observe(SEARCH, JOB, ended_pod(JOB, code=0, message=result_text(SEARCH)))
@@ -193,6 +239,7 @@ def test_a_finished_search_is_left_alone() -> None:
 
 
 HOSTILE_RESULTS = {
+    "comparison that nothing asked for": result_text(SEARCH, comparison=[OWN_ROW]),
     "runner-up of another space": result_text(SEARCH, runnersUp=[{**RUNNER_UP, "changes": {"height": "1"}}]),
     "text": "Traceback (most recent call last): boom",
     "nan": result_text(SEARCH).replace("0.93", "NaN"),

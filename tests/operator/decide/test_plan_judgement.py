@@ -9,6 +9,7 @@ from autohas_api.base.spec_errors import FieldError, SpecError
 from autohas_api.spec.search import Search, Spec
 from autohas_api.wire.status import ConditionType, Phase
 from autohas_operator.decide import plan as module
+from autohas_operator.decide.conditions import verdict_of
 from autohas_operator.testing.builders import NOW_S, ended_pod, observe, report, result_text, stored_search
 from autohas_operator.testing.decisions import JOB, POD, RUNNING, SEARCH, decide, verdict
 
@@ -30,6 +31,18 @@ def test_a_rule_of_a_later_version_is_for_searches_that_have_not_begun(monkeypat
     assert (running.phase, verdict(running, ConditionType.ACCEPTED)) == (Phase.RUNNING, ("True", "Valid"))
     assert ended.phase is Phase.SUCCEEDED
     assert ended.result is not None
+
+
+def test_a_comparison_says_what_it_costs_when_it_is_accepted() -> None:
+    """Methods, seeds, runs and trainings stand in the condition Accepted, and so in its event."""
+    search = stored_search(algorithm={"name": "AutoHAS", "compare": {"seeds": 5}}, budget={"trainings": "6"})
+    decided = decide(observe(search))
+    accepted = verdict_of(decided.status, ConditionType.ACCEPTED)
+
+    assert accepted is not None
+    assert accepted.status == "True"
+    assert "compare: 4 methods with 5 seeds are 20 runs of 6 trainings each, 120 in all" in accepted.message
+    assert any(a.reason == "SearchAccepted" and "120 in all" in a.message for a in decided.announcements)
 
 
 def result_text_before(monkeypatch: pytest.MonkeyPatch) -> str:

@@ -177,6 +177,21 @@ def test_a_trainer_that_keeps_no_time_is_ended_at_one_and_a_fifth_of_it() -> Non
     assert verdict(at(1201.0), ConditionType.SUCCEEDED) == ("False", "DeadlineExceeded")
 
 
+def test_each_run_of_a_comparison_may_take_the_whole_time() -> None:
+    """Three runs of 1000 s: the backstop is at 1.2 times 3000 s, and the sentence names both numbers."""
+    algorithm = {"name": "AutoHAS", "compare": {"seeds": 1}}
+    search = limited(budget={"trainings": "4", "maxActiveSeconds": 1000}, algorithm=algorithm)
+
+    def at(active_s: float) -> Status:
+        return decide(observe(search, JOB, POD, report=report(search, active_seconds=active_s)), RUNNING, at_s=NOW_S).status
+
+    over = verdict_of(at(3601.0), ConditionType.SUCCEEDED)
+    assert at(3600.0).phase is Phase.RUNNING
+    assert over is not None
+    assert over.reason == "DeadlineExceeded"
+    assert "longer than budget.maxActiveSeconds (3 runs of 1000 s)" in over.message
+
+
 def test_a_result_comes_before_every_limit() -> None:
     """The result of a trainer that exited with 0 counts, however late it is."""
     search = limited(failurePolicy={"maxInterruptions": 0}, budget={"trainings": "4", "startDeadlineSeconds": 1, "maxActiveSeconds": 1})

@@ -38,6 +38,20 @@ def test_progress_continues_after_a_move_to_a_slower_clock() -> None:
     assert (soon.status.progress, soon.requeue_after_s) == ("50%", 10)
 
 
+def test_the_run_of_a_comparison_is_progress() -> None:
+    """It is written with the rest of the progress, every 15 s; a search of its own has none."""
+
+    def at(seconds: float, run: int, previous: Status) -> Status:
+        answer = report(SEARCH, at_s=NOW_S + seconds, run=run, runs=20)
+        return decide(observe(SEARCH, JOB, POD, report=answer), previous, at_s=NOW_S + seconds).status
+
+    before = at(20, 3, RUNNING)
+    soon, later = at(25, 4, before), at(35, 4, before)
+
+    assert (before.run, soon.run, later.run) == ("3/20", "3/20", "4/20")
+    assert decide(observe(SEARCH, JOB, POD, report=report(SEARCH)), RUNNING).status.run is None
+
+
 def test_a_notice_number_never_outgrows_what_status_may_hold() -> None:
     """The third start on a pod's own disk sends a notice with the maximum id, which stays the maximum."""
     search, job = stored_search(durable=False), stored_job(stored_search(durable=False))
