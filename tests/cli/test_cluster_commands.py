@@ -64,6 +64,14 @@ def test_wait_exits_as_the_search_ended(cluster: Cluster, phase: str, status: di
     assert cluster.calls[0][:3] == ["--namespace=ml", "get", "autohassearches.autohas.dev"]
 
 
+def test_the_run_of_a_comparison_stands_next_to_its_stage() -> None:
+    """Race (3/20); the stage alone of a search of its own, nothing after the end."""
+    cases: tuple[tuple[str, dict[str, str]], ...] = (("Running", {"run": "3/20"}), ("Running", {}), ("Succeeded", {"run": "20/20"}))
+    stages = [line_of(stored(phase, stage="Race", **run)).stage for phase, run in cases]
+
+    assert stages == ["Race (3/20)", "Race", ""]
+
+
 def test_wait_waits_through_every_phase_and_a_silent_cluster(cluster: Cluster) -> None:
     """Pending, running, an API server that is away for three looks, then the result: 12 seconds, exit 0."""
     time = Time()

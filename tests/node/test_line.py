@@ -140,6 +140,24 @@ def test_a_deleted_job_is_replaced_by_the_next_attempt(line: Line, undisturbed: 
     assert search["status"]["result"]["digest"] == undisturbed["status"]["result"]["digest"]
 
 
+def test_a_comparison_stopped_half_way_gives_the_result_of_the_search(line: Line, undisturbed: dict[str, Any]) -> None:
+    """The pod is deleted in the second run; the next one finishes all three, and the winner is that of the search alone, bit for bit."""
+    line.apply(durable("compared", {"spec.algorithm.compare": {"seeds": 1}}))
+    until(lambda: (p := line.progress("compared")) and p.run == 2, what="the second run works", deadline_s=300)
+    (pod,) = line.objects("pods", "compared")
+    line.cluster.kubectl("delete", "-n", NAMESPACE, "pod", pod["metadata"]["name"])
+    search = line.wait("compared", "Finished", 600)
+    result = search["status"]["result"]
+
+    assert (search["status"]["phase"], search["status"]["run"], search["status"]["interruptions"]) == ("Succeeded", "3/3", 1)
+    assert result["digest"] == undisturbed["status"]["result"]["digest"]
+    assert [row["name"] for row in result["comparison"]] == ["search", "random-halving", "default-as-long"]
+    assert [row["runs"] for row in result["comparison"]] == [1, 1, 1]
+    folder = line.folder(search)
+    assert (folder / "model.safetensors").read_bytes() == (folder / "search" / "seed-0" / "model.safetensors").read_bytes()
+    assert (folder / "compare.html").is_file()
+
+
 def test_wrong_data_fails_at_once_with_the_trainers_sentence(line: Line) -> None:
     """A data path that is not there ends with exit 65: Failed/DataError with the file, and no second pod."""
     line.apply(with_change(durable("wrong-data"), "spec.task.data", {"name": "idx", "path": "/nowhere"}))
