@@ -49,6 +49,7 @@ WITHOUT_DATA = {
         f'"change", ": ", "decision", "choice"))': "its strategy, Lanes, measures no single changes"
         for name in ("effect_ratio", "effect_standard_error_ratio")
     },
+    **{f'max (autohas_trainer_{name}{{namespace="{NAMESPACE}",name="{SEARCH}"}})': "it is no comparison" for name in ("run", "runs")},
 }
 """The queries of both dashboards that this cluster cannot answer, and why."""
 FAULTS = (

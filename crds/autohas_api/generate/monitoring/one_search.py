@@ -61,7 +61,7 @@ _NOW: Final = Row(
             unit="percentunit",
             minimum=0,
             maximum=1,
-            width=4,
+            width=3,
             height=4,
         ),
         Panel(
@@ -83,7 +83,7 @@ _NOW: Final = Row(
             kind="stat",
             queries=(Query(expr=_newest("autohas_trainer_best_score"), instant=True),),
             unit="none",
-            width=4,
+            width=3,
             height=4,
         ),
         Panel(
@@ -92,7 +92,21 @@ _NOW: Final = Row(
             kind="stat",
             queries=(Query(expr=_newest("autohas_trainer_starts_total"), instant=True),),
             unit="none",
-            width=4,
+            width=3,
+            height=4,
+        ),
+        Panel(
+            title="Run",
+            description="Run of a comparison (algorithm.compare) that the trainer is in, and the number of runs; stage and scores are of "
+            "this run. Empty for a search alone.",
+            kind="stat",
+            queries=(
+                Query(expr=_newest("autohas_trainer_run"), legend="run", instant=True),
+                Query(expr=_newest("autohas_trainer_runs"), legend="of", instant=True),
+            ),
+            unit="none",
+            options={"textMode": "value_and_name"},
+            width=3,
             height=4,
         ),
         Panel(
