@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,10 +148,6 @@ def _draw_means(axes: Any, places: Mapping[str, int], tests: Mapping[tuple[str, 
 
 
 def _wrap(title: str) -> str:
-    """A name on as many lines as it needs."""
-    lines = [""]
-    for word in title.split():
-        if lines[-1] and len(lines[-1]) + len(word) >= _TITLE_WIDTH:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return "\n".join(lines)
+    """A name on as few lines as it needs, which are about equally long."""
+    wrapped = [textwrap.wrap(title, width, break_long_words=False) for width in range(1, _TITLE_WIDTH + 1)]
+    return "\n".join(next(lines for lines in wrapped if len(lines) == len(wrapped[-1])))

@@ -224,8 +224,10 @@ def _say_few(rows: Sequence[MethodRow]) -> str:
     returned = [row for row in rows if row.name != AS_LONG and row.num_defaults]
     if not returned:
         return ""
-    parts = (f"{_cut(row.title)} on {row.num_defaults} of {row.num_finished}" for row in returned)
-    return f"The default configuration itself is what was returned by {', by '.join(parts)} seeds."
+    first, *others = returned
+    parts = [f"{_capital(_cut(first.title))} returned the default configuration on {first.num_defaults} of {first.num_finished} seeds"]
+    parts += [f"{_cut(row.title)} on {row.num_defaults} of {row.num_finished}" for row in others]
+    return f"{', '.join(parts)}."
 
 
 def _say_work(comparison: Comparison, rows: Sequence[MethodRow]) -> str:
