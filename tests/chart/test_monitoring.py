@@ -21,7 +21,7 @@ from autohas_operator.metrics import Metrics
 from autohas_operator.process.search_metrics import SearchMetrics
 from autohas_trainer.events import CheckpointWritten, EffectMeasured, SearchStarted, StepUse
 from autohas_trainer.reporting.http.metrics import build_registry
-from autohas_trainer.reporting.sinks.live_state import LiveState
+from autohas_trainer.reporting.sinks.live_state import ComparedRun, LiveState
 from queries import filled, parts
 from reporting_fixtures import FakeClock, candidate, checkpoint_info, policy, run_info, supernet_step
 from testcluster import binaries, levels
@@ -51,6 +51,7 @@ def trainer_registry(folder: Path) -> CollectorRegistry:
     state = LiveState(clock)
     info = run_info(folder, with_change(a_search(), "spec.budget.maxActiveSeconds", 86400))
     assert info.environment is not None
+    state.enter_run(ComparedRun(number=2, num_runs=3, num_finished=1, steps_before=100, seconds_before=9.0, starts=1))
     state.emit(SearchStarted(info=replace(info, environment=replace(info.environment, gpu="NVIDIA L4"))))
     for step in range(1, 20):
         state.emit(replace(supernet_step(step), use=StepUse(num_examples=64, flops=1e9, waited_s=0.01)))
