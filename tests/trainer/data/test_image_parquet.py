@@ -267,7 +267,7 @@ def test_row_groups_that_a_batch_would_read_whole_are_refused(folders: dict[str,
     monkeypatch.setattr(image_column, "_LARGEST_GROUP", 1 << 10)
     opened(folders["struct"], loading="Resident")
     opened(folders["arrow"])
-    with pytest.raises(DataError, match=r"train-00000-of-00002\.parquet: row group 0 holds \d+ MiB .* \(row_group_size=100\), or as Arrow"):
+    with pytest.raises(DataError, match=r"train-00000-of-00002\.parquet: row group 0 holds \d+ MiB .* \(row_group_size=10\), or as Arrow"):
         opened(folders["struct"])
 
 

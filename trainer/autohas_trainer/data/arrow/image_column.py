@@ -90,8 +90,8 @@ class ImageColumn:
                 if size > _LARGEST_GROUP:
                     message = (
                         f"{file}: row group {group} holds {size / 2**20:,.0f} MiB of images, and a batch reads the whole group of each of"
-                        f" its images; at most {_LARGEST_GROUP >> 20} MiB are allowed: write the file with row groups of about 100 images"
-                        " (row_group_size=100), or as Arrow files with save_to_disk of datasets"
+                        f" its images; at most {_LARGEST_GROUP >> 20} MiB are allowed: write the file with row groups of about 10 images"
+                        " (row_group_size=10), or as Arrow files with save_to_disk of datasets"
                     )
                     raise DataError(message)
 
