@@ -67,7 +67,7 @@ def _has_ended(job: JobRecord, observed: Observed) -> bool:
     """Whether the Job has finished, or will, because its trainer has ended."""
     pods = observed.pods_of(job)
     is_over = job.is_complete or job.failure is not None
-    return is_over or trainer_exits.successful_pod(pods) is not None or trainer_exits.certain_failure(job, pods) is not None
+    return is_over or trainer_exits.successful_pod(pods) is not None or trainer_exits.expected_failure(job, pods) is not None
 
 
 def _is_held(job: JobRecord, observed: Observed) -> bool:

@@ -128,16 +128,26 @@ def lost_pods(job: JobRecord, pods: tuple[PodRecord, ...]) -> tuple[str, ...]:
 
 
 def certain_failure(job: JobRecord, pods: tuple[PodRecord, ...]) -> JobFailure | None:
-    """The failure that the Job's rules (see `manifests`) imply and that its controller has not reported yet, or never will.
+    """The failure of a Job that its controller has not reported yet, or never will.
 
-    The controller counts pods that have ended; a pod with a running sidecar has not. It ignores exit code 75, with which a trainer ends in
-    order within the second of grace that the kubelet gives a pod which exceeds a limit of its own.
+    The controller ignores exit code 75, with which a trainer ends in order within the second of grace that the kubelet gives a pod which
+    exceeds a limit of its own.
+    """
+    if (expected := expected_failure(job, pods)) is not None:
+        return expected
+    is_ignored = any(exceeds_own_limit(pod) and _is_stopped(pod) for pod in pods)
+    return JobFailure(reason=BY_LIMIT, message="") if is_ignored and num_failures(job, pods) > job.backoff_limit else None
+
+
+def expected_failure(job: JobRecord, pods: tuple[PodRecord, ...]) -> JobFailure | None:
+    """The failure that the Job's rules (see `manifests`) imply: its controller makes no further pod.
+
+    The controller counts pods that have ended; a pod with a running sidecar has not.
     """
     if fatal_pod(pods) is not None:
         return JobFailure(reason=_BY_RULE, message="")
-    is_last_uncounted = bool(pods) and pods[-1].is_outlived and is_failure(pods[-1])
-    is_uncounted = is_last_uncounted or any(exceeds_own_limit(pod) and _is_stopped(pod) for pod in pods)
-    if is_uncounted and num_failures(job, pods) > job.backoff_limit:
+    is_last_seen = bool(pods) and pods[-1].is_outlived and is_failure(pods[-1])
+    if is_last_seen and num_failures(job, pods) > job.backoff_limit:
         return JobFailure(reason=BY_LIMIT, message="")
     return None
 

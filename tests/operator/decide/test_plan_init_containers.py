@@ -10,6 +10,7 @@ import pytest
 from autohas_api.testing.rejections import with_change
 from autohas_api.wire.status import ConditionType, Phase
 from autohas_operator.decide.actions import DeleteJob
+from autohas_operator.decide.cleanup import CleanUp
 from autohas_operator.decide.conditions import verdict_of
 from autohas_operator.decide.plan import Plan, plan
 from autohas_operator.decide.readiness import stuck_child
@@ -319,3 +320,5 @@ def test_evictions_for_own_excess_are_bounded_where_the_trainer_ends_in_order() 
     assert succeeded is not None
     assert (second.status.phase, succeeded.reason) == (Phase.FAILED, "BackoffLimitExceeded")
     assert "raise spec.trainer.resources.limits.ephemeral-storage" in succeeded.message
+    after = decide(observe(search, job, *pods), second.status)
+    assert after.action == CleanUp(config_maps=("fashion-5ea4c400-1",), jobs=((job["metadata"]["name"], job["metadata"]["uid"]),))
