@@ -32,12 +32,6 @@ def _with_trainings(trainings: str, algorithm: dict[str, Any]) -> dict[str, Any]
     return dict(with_change(document, "spec.budget.trainings", trainings)["spec"])
 
 
-def _comparing_with_repeats() -> dict[str, Any]:
-    """The spec of a comparison whose winner is trained twice."""
-    document = with_change(a_search(), "spec.algorithm.compare", {"seeds": 3})
-    return dict(with_change(document, "spec.training.seeds", 2)["spec"])
-
-
 def _publish(**space: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
     """The spec of a search in the published form."""
     document = with_change(a_search(), "spec.algorithm", {"autoHAS": {"strategy": "OneStep", "preset": "Published"}})
@@ -45,8 +39,6 @@ def _publish(**space: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
 
 
 ALGORITHM_REJECTED_BY_SCHEMA: Final = (
-    Rejection(path="spec.algorithm.compare", value={}, field="spec.algorithm.compare.seeds", words="Required value"),
-    Rejection(path="spec.algorithm.compare.seeds", value=0, field="spec.algorithm.compare.seeds", words="greater than or equal to 1"),
     Rejection(path="spec.algorithm.name", value="DARTS", field="spec.algorithm.name", words='"AutoHAS", "RandomSharing", "RandomSearch"'),
     Rejection(
         path="spec.algorithm.autoHAS",
@@ -72,24 +64,6 @@ ALGORITHM_REJECTED_BY_SCHEMA: Final = (
 )
 
 ALGORITHM_REJECTED_BY_RULE: Final = (
-    Rejection(
-        path="spec.algorithm",
-        value={"name": "DefaultOnly", "compare": {"seeds": 3}},
-        field="spec.algorithm.compare",
-        words="compare must not be given unless name is that of a search: AutoHAS, RandomSharing",
-    ),
-    Rejection(
-        path="spec.algorithm",
-        value={"name": "AutoHAS", "seed": 9007199254740990, "compare": {"seeds": 3}},
-        field="spec.algorithm.compare.seeds",
-        words="from algorithm.seed on, the last seed is larger than 9007199254740991",
-    ),
-    Rejection(
-        path="spec",
-        value=_comparing_with_repeats(),
-        field="spec.training.seeds",
-        words="seeds must be 1 with algorithm.compare, which trains with seeds of its own",
-    ),
     Rejection(
         path="spec.algorithm",
         value={"name": "RandomSearch", "autoHAS": {}},

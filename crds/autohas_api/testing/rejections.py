@@ -7,6 +7,7 @@ from typing import Final
 from autohas_api.testing import rejected_hyperparameters as hyperparameters
 from autohas_api.testing.builders import Rejection, a_search, with_change
 from autohas_api.testing.rejected_algorithms import ALGORITHM_REJECTED_BY_RULE, ALGORITHM_REJECTED_BY_SCHEMA, ALGORITHM_UNACCEPTABLE
+from autohas_api.testing.rejected_comparisons import COMPARISON_REJECTED_BY_RULE, COMPARISON_REJECTED_BY_SCHEMA
 from autohas_api.testing.rejected_data import DATA_REJECTED_BY_RULE, DATA_REJECTED_BY_SCHEMA, DATA_UNACCEPTABLE
 from autohas_api.testing.rejected_pods import POD_REJECTED_BY_RULE, POD_REJECTED_BY_SCHEMA, POD_UNACCEPTABLE
 from autohas_api.testing.rejected_recipes import RECIPE_REJECTED_BY_RULE, RECIPE_REJECTED_BY_SCHEMA, RECIPE_UNACCEPTABLE
@@ -30,6 +31,7 @@ _CLAIM_AND_EMPTY: Final = {"emptyDir": {}, "persistentVolumeClaim": {"claimName"
 
 REJECTED_BY_SCHEMA: Final = (
     *ALGORITHM_REJECTED_BY_SCHEMA,
+    *COMPARISON_REJECTED_BY_SCHEMA,
     *TRAINER_REJECTED_BY_SCHEMA,
     *POD_REJECTED_BY_SCHEMA,
     *hyperparameters.REJECTED_BY_SCHEMA,
@@ -76,6 +78,7 @@ REJECTED_BY_SCHEMA: Final = (
 
 REJECTED_BY_RULE: Final = (
     *ALGORITHM_REJECTED_BY_RULE,
+    *COMPARISON_REJECTED_BY_RULE,
     *TRAINER_REJECTED_BY_RULE,
     *POD_REJECTED_BY_RULE,
     *hyperparameters.REJECTED_BY_RULE,
