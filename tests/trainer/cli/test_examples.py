@@ -81,6 +81,16 @@ def test_the_multi_trial_search_has_four_rungs(tmp_path: Path) -> None:
     assert {pair["from"] for pair in record["rungCorrelations"]} >= {1 / 27}
 
 
+def test_the_best_model_takes_what_the_search_leaves(tmp_path: Path) -> None:
+    """27: model and search spend the budget, and the winner's rate begins to fall after 1/9 of the 810 steps that it pays for."""
+    record = _searched("27-best-model.yaml", tmp_path, "budget.trainings=3")
+    split = record["modelBudget"]
+
+    assert split["trained"] + split["searched"] == pytest.approx(3, abs=0.02)
+    assert split["steps"] == record["winner"]["recipe"]["steps"]
+    assert 90 <= split["decayFrom"] < split["steps"]
+
+
 def test_hyperparameters_only_keeps_the_network(tmp_path: Path) -> None:
     """04: every candidate is the default network; a batch of b takes 45 * 64 / b steps; two seeds have a deviation."""
     record = _searched("04-hyperparameters-only.yaml", tmp_path, "training.steps=45")
