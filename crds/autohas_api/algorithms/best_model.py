@@ -51,7 +51,7 @@ RELIABILITY: Final = 0.7
 CREDIT: Final = 0.5
 """Share of what the curve says that a slower configuration will catch up, which it gets before it has done so."""
 MOST_SEARCH: Final = 0.5
-"""Share of the budget that goes to other trainings than the winner's at most."""
+"""Share of the budget that lanes and their comparisons take at most; the race is not part of it, nor is the default's training."""
 MOST_CHALLENGERS: Final = 2
 """Lanes that are trained to 1/9 of the longest training at most."""
 FEWEST_STEPS: Final = 810
