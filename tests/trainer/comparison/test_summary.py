@@ -170,6 +170,14 @@ def test_an_early_look_and_a_method_left_out_are_named() -> None:
     assert sentences(comparison)[-1] == "Random search is left out: it is your search itself."
 
 
+def test_a_single_method_is_compared_with_nothing() -> None:
+    """Before a second method has finished no method is the best, and no work is called equal."""
+    comparison = replace(_comparison([1.0], [2.0]), runs=(_run(OWN, 0, 1.0),))
+
+    assert sentences(comparison)[1] == "Your search alone has finished so far: test rmse 1."
+    assert not [sentence for sentence in sentences(comparison) if "best" in sentence or "equal" in sentence]
+
+
 def test_compare_json_reads_back() -> None:
     """Names are those of result.json, camelCase; nothing is lost."""
     comparison = replace(_comparison([1.0, None], [2.0, 3.0]), left_out=(LeftOut(title="a", reason="b"),))

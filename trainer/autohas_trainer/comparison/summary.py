@@ -154,6 +154,9 @@ def _name_best(comparison: Comparison, rows: Sequence[MethodRow]) -> str:
     scored = [row for row in rows if row.test is not None and not row.num_failed]
     if not scored:
         return "No method finished on every seed, so that none has a mean over all of them."
+    if len(scored) == 1 and not any(row.num_failed for row in rows):
+        score = metric_text(comparison.metric, scored[0].test or 0.0)
+        return f"{_capital(_cut(scored[0].title))} alone has finished so far: test {comparison.metric} {score}."
     best = max(scored, key=lambda row: gain(comparison.better, row.test or 0.0, 0.0))
     equal = [row.title for row in scored if row.test == best.test]
     names = " and ".join(_cut(title) for title in equal)
@@ -233,7 +236,7 @@ def _say_few(rows: Sequence[MethodRow]) -> str:
 def _say_work(comparison: Comparison, rows: Sequence[MethodRow]) -> str:
     """Whether the work was equal, and who did not spend the budget."""
     works = {row.title: row.trainings for row in rows if row.trainings is not None}
-    if not works:
+    if len(works) < 2:  # noqa: PLR2004 - nothing to compare with
         return ""
     least, most = min(works.values()), max(works.values())
     text = f"Work on average: {least:.2f} to {most:.2f} trainings of the default, of a budget of {comparison.budget:g}"
