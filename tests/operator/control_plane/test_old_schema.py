@@ -82,6 +82,9 @@ def former_crd() -> dict[str, Any]:
             holder["default"][former] = holder["default"].pop(present)
         for rule in root["x-kubernetes-validations"]:
             rule |= {key: re.sub(rf"\bspec\.{present}\b", path, text) for key, text in rule.items() if isinstance(text, str)}
+        for rule in holder.get("x-kubernetes-validations", []):
+            own = rf"(\bself\.|^\.){present}\b"
+            rule |= {key: re.sub(own, rf"\g<1>{former}", text) for key, text in rule.items() if isinstance(text, str)}
     return crd
 
 
