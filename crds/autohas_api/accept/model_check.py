@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from autohas_api.algorithms.algorithm_spec import Race
-from autohas_api.algorithms.best_model import FEWEST_STEPS, longest_steps
+from autohas_api.algorithms.best_model import CURVE_RUNG, FEWEST_STEPS, MODEL_RUNGS, longest_steps
 from autohas_api.algorithms.table import ALGORITHM_ROWS
 from autohas_api.base.rules import join_names
 from autohas_api.base.spec_errors import FieldError
 from autohas_api.spec.algorithm import name_algorithms
 from autohas_api.spec.budget import MAX_STEPS
+from autohas_api.spec.hyperparameters import MAX_WARMUP
 from autohas_api.spec.search import Spec
 
 __all__ = ["PREFIX_SCHEDULES", "find_wrong_model_budget"]
@@ -45,6 +46,7 @@ def find_wrong_model_budget(spec: Spec) -> Iterator[FieldError]:
             message='Invalid value: "Soft": makes a cheap network better than a perfect one, so that no error is left to fall: with'
             " budget.for Model take Hard or Absolute",
         )
+    yield from _too_long_warmup(spec)
     yield from _wrong_length(spec)
 
 
@@ -79,6 +81,25 @@ def _schedules_without_prefix(spec: Spec) -> Iterator[FieldError]:
                 path=f"spec.searchSpace.hyperparameters[{index}]",
                 message=f'"schedule": every rate of {join_names(wrong, "and")} {verb} on the length of the training, {fix}',
             )
+
+
+def _too_long_warmup(spec: Spec) -> Iterator[FieldError]:
+    """A warm-up of more than MAX_WARMUP of the shortest model: one whose search took all but the steps to CURVE_RUNG.
+
+    Its config.yaml would have a warm-up that no recipe may have, and the curve of the default would be that of its warm-up.
+    """
+    path, value = "spec.task.recipe.warmupFraction", spec.task.recipe.warmup_fraction
+    for index, declared in enumerate(spec.search_space.hyperparameters):
+        if declared.name == "warmup_fraction" and declared.continuous is not None:
+            path, value = f"spec.searchSpace.hyperparameters[{index}].continuous.max", declared.continuous.max
+    most = MAX_WARMUP * float(spec.budget.trainings) / MODEL_RUNGS.eta ** (MODEL_RUNGS.last - CURVE_RUNG)
+    if float(value) > most:
+        yield FieldError(
+            path=path,
+            message=f'Invalid value: "{value}": the warm-up takes this share of training.steps, and with budget.for Model the search may'
+            f" leave a ninth of budget.trainings for the model: must be at most {most:.3g}, or budget.trainings at least"
+            f" {float(value) * float(spec.budget.trainings) / most:.3g}",
+        )
 
 
 def _ends_before_the_budget(spec: Spec) -> Iterator[FieldError]:

@@ -255,6 +255,21 @@ _MODEL_UNACCEPTABLE: Final = (
     ),
     Rejection(
         path="spec",
+        value=_for_model("spec.task.recipe.warmupFraction", "0.2", trainings="3"),
+        field="spec.task.recipe.warmupFraction",
+        words='Invalid value: "0.2": the warm-up takes this share of training.steps, and with budget.for Model the search may leave a ninth'
+        " of budget.trainings for the model: must be at most 0.167, or budget.trainings at least 3.6",
+    ),
+    Rejection(
+        path="spec",
+        value=_for_model(
+            "spec.searchSpace.hyperparameters", [{"name": "warmup_fraction", "continuous": {"min": "0", "max": "0.5"}}], trainings="4"
+        ),
+        field="spec.searchSpace.hyperparameters[0].continuous.max",
+        words="must be at most 0.222, or budget.trainings at least 9",
+    ),
+    Rejection(
+        path="spec",
         value=_for_model(trainings="29"),
         field="spec.budget.trainings",
         words='Invalid value: "29": 29 trainings of 27 steps are 783 steps, and with budget.for Model they must be 810 to 100,000,000:'
