@@ -191,6 +191,18 @@ def test_a_kill_while_files_are_copied_loses_none(copied: Pod, compared: tuple[P
         assert (copied.folder / "work" / name).read_bytes() == (compared[0] / "work" / name).read_bytes()
 
 
+def test_a_kill_before_a_finished_run_is_recorded_loses_none_of_its_steps(copied: Pod, compared: tuple[Path, Result]) -> None:
+    """Progress counts the steps of finished runs: it would go back by a whole run."""
+    record, path = _record(copied.folder), copied.folder / "work" / "compare.json"
+    path.write_text(json.dumps({**record, "runs": record["runs"][:-1]}))
+    code, result = copied.run_here()
+
+    assert code == 0
+    assert isinstance(result, Result)
+    assert result.comparison == compared[1].comparison
+    assert _facts(copied.folder) == _facts(compared[0])
+
+
 def test_a_stop_between_two_runs_keeps_the_finished_ones(copied: Pod, compared: tuple[Path, Result]) -> None:
     """Asked to stop before the removed run begins again, the process ends with 75; the next one finishes it."""
     shutil.rmtree(copied.folder / "work" / "default-as-long" / "seed-1")

@@ -30,6 +30,7 @@ from autohas_trainer.engine.search import Job
 from autohas_trainer.errors import Interrupted, NumericalError
 from autohas_trainer.events import Listener, StopRequest, WorkStarted
 from autohas_trainer.provenance import digest_file
+from autohas_trainer.reporting.sinks.history import read_history
 from autohas_trainer.reporting.sinks.live_state import ComparedRun, LiveState
 from autohas_trainer.reporting.sinks.log import LogSink
 from autohas_trainer.reporting.sinks.result_files import RESULT_FILE
@@ -98,8 +99,19 @@ def _record(job: Job, run: Run, comparison: Comparison, state: LiveState, stop: 
     if snapshot.run is not None and snapshot.run.number == run.number:  # it has worked in this process
         seconds = record.seconds if record.seconds is not None else snapshot.active_seconds(time.monotonic()) - snapshot.run.seconds_before
         record = replace(record, steps=snapshot.position, seconds=round(seconds, 3))
+    else:  # a kill came between its result and compare.json
+        record = replace(record, steps=_count_steps(run.folder))
     log.info("run finished", test=record.test, trainings=record.trainings, failure=record.failure)
     return record
+
+
+def _count_steps(folder: Path) -> int:
+    """Steps of a finished run by its history, which may lack the last ones of a thinned one; 0 where a line of it is damaged."""
+    try:
+        past = read_history(folder)
+    except ValueError:
+        return 0
+    return max([0, *(record.step for record in past.steps), *(record.step for record in past.candidates)])
 
 
 def _work_through(job: Job, run: Run, stop: StopRequest, listeners: tuple[Listener, ...]) -> None:
