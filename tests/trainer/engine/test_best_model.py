@@ -39,6 +39,13 @@ def _document(trainings: str = str(BUDGET), *, schedule: str = "WSD", **recipe: 
     return with_change(document, "spec.task.recipe", {"schedule": schedule, **recipe})
 
 
+def _with_dear_adam(document: dict[str, Any], monkeypatch: pytest.MonkeyPatch, work: float) -> dict[str, Any]:
+    """A space of two configurations, of which a training of the other than the default costs `work` times as much."""
+    monkeypatch.setattr(SearchTask, "work", lambda self, configuration: 1.0 if configuration == self.space.default else work)
+    space = {"hyperparameters": [{"name": "optimizer", "categorical": {"choices": ["sgd", "adam"]}, "default": "sgd"}]}
+    return with_change(document, "spec.searchSpace", space)
+
+
 def _search_task(document: dict[str, Any]) -> SearchTask:
     parsed, space = accept(document)
     return SearchTask.load(parsed.spec, space, torch.device("cpu"))
@@ -162,6 +169,55 @@ def test_initial_points_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     sink = _run(with_change(_document(), "spec.searchSpace.initialPoints", points), tmp_path)
 
     assert _lanes(sink) == ["default", "initial 1"]
+
+
+def test_an_initial_point_that_half_of_the_budget_does_not_pay_for_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sentence compares the price of its lane, 1/27 of the longest training and a comparison, with what is left for lanes."""
+    _judge(monkeypatch, lambda _, trained: 0.01 / trained)
+    points = [
+        {"values": {"width_1": "128", "width_2": second, "activation": kind}}
+        for kind in ("relu", "silu", "tanh")
+        for second in ("16", "32", "64", "128")
+    ]
+    sink = _run(with_change(_document("3"), "spec.searchSpace.initialPoints", points), tmp_path)
+    left_out = [notice.message for notice in sink.notices if notice.reason == "CandidateUnaffordable"]
+    tried = [name for name in _lanes(sink) if name.startswith("initial")]
+
+    assert len(tried) + len(left_out) == len(points)
+    assert left_out
+    for text in left_out:
+        cost, left = (float(text.split(before)[1].split()[0]) for before in ("its lane costs ", "lanes may take "))
+        assert left <= cost < 1
+        assert "50% of budget.trainings in all" in text
+    assert sink.outcome is not None
+    assert sink.outcome.model_budget is not None
+    assert sink.outcome.model_budget.searched <= MOST_SEARCH * 3 + 0.1
+
+
+def test_a_lane_that_costs_more_than_the_budget_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1/27 of a training that costs 40 times as much: its price is infinite, which no checkpoint could hold."""
+    _judge(monkeypatch, lambda _, trained: 0.5 * trained**-0.2)
+    sink = _run(_with_dear_adam(_document(), monkeypatch, 40.0), tmp_path)
+    assert sink.outcome is not None
+    assert sink.outcome.model_budget is not None
+
+    assert _lanes(sink) == ["default"]
+    assert (sink.outcome.model_budget.value, sink.outcome.model_budget.price) == (None, None)
+    assert sink.outcome.result.trainings == pytest.approx(BUDGET, abs=1.5 / STEPS)
+
+
+@pytest.mark.parametrize(("work", "winner"), [(2.0, "optimizer adam"), (5.0, "optimizer adam"), (8.5, "default"), (12.0, "default")])
+@pytest.mark.parametrize("schedule", ["WSD", "Constant"])
+def test_a_dear_training_is_begun_only_if_the_budget_pays_for_its_end(
+    work: float, winner: str, schedule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes half of the error away; from 8 times the work on, 1/9 of the longest training is more than the default's leaves."""
+    _judge(monkeypatch, lambda values, _: 0.25 if values["optimizer"] == "adam" else 0.5)
+    sink = _run(_with_dear_adam(_document(schedule=schedule), monkeypatch, work), tmp_path)
+    assert sink.outcome is not None
+
+    assert sink.outcome.winner == winner
+    assert 0.98 * BUDGET < sink.outcome.result.trainings <= BUDGET
 
 
 @pytest.mark.parametrize(("done", "most"), [(0, 1000), (100, 1000), (800, 1000), (900, 1000), (1000, 1000), (7, 8), (1, 1)])

@@ -45,6 +45,24 @@ class ModelJudge:
         steps = search_task.rung_steps(configuration, LANE_RUNG)
         return steps * search_task.step_work(configuration) + search_task.comparison_work(configuration, LANE_RUNG)
 
+    def is_paid_for(self, configuration: Configuration, num_steps_done: int = 0) -> bool:
+        """Whether what is left pays for the shortest training that the race can lead to."""
+        return self.shortest_price(configuration, num_steps_done) <= self._state.trainings_left
+
+    def shortest_price(self, configuration: Configuration, num_steps_done: int = 0) -> float:
+        """The cost of the way to CURVE_RUNG after so many steps, and from there of the end of whichever wins, this one or the default."""
+        search_task = self._state.search_task
+        steps = search_task.rung_steps(configuration, CURVE_RUNG) - num_steps_done
+        comparisons = [CURVE_RUNG] if num_steps_done else [LANE_RUNG, CURVE_RUNG]
+        way = steps * search_task.step_work(configuration) + sum(search_task.comparison_work(configuration, rung) for rung in comparisons)
+        return way + max(self._end_price(configuration), self._end_price(search_task.space.default))
+
+    def _end_price(self, configuration: Configuration) -> float:
+        """The cost of the shortest end of a training from CURVE_RUNG on: the decay and the last comparison."""
+        search_task = self._state.search_task
+        decay = search_task.length(configuration).count_decay(search_task.rung_steps(configuration, CURVE_RUNG))
+        return decay * search_task.step_work(configuration) + search_task.comparison_work(configuration, search_task.rungs.last)
+
     def advantage(self, name: str, rung: int) -> float:
         """What a candidate takes away from the default's error at the end of the budget, by its comparison at a rung; -inf: it diverged."""
         search_task, configuration = self._state.search_task, self._state.configurations[name]

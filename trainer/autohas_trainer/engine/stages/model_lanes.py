@@ -29,7 +29,6 @@ from autohas_trainer.algorithms.one_factor import (
     shuffle,
 )
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
-from autohas_trainer.engine.stages.further_lanes import report_unaffordable
 from autohas_trainer.engine.stages.model_judge import ModelJudge
 from autohas_trainer.engine.stages.ranking import report_rung
 from autohas_trainer.engine.training.comparison import paired_standard_error
@@ -160,14 +159,29 @@ class ModelLanesStage:
 
     def _choose_initial(self) -> Candidate | None:
         """The next initial point, which is tried without a question; one that is not paid for is left out, and a notice says so."""
-        state, search_task = self._state, self._state.search_task
+        search_task = self._state.search_task
         points = initial_points(search_task.spec, search_task.space)
         while (number := self._numbers.get(INITIAL, 0) + 1) <= len(points):
             self._numbers[INITIAL], point = number, points[number - 1]
             if self._find_worthy([point], lambda _: math.inf) is not None:
                 return Candidate(name=f"{INITIAL} {number}", configuration=point)
-            report_unaffordable(state, f"{INITIAL} {number}", point)
+            self._report_left_out(f"{INITIAL} {number}", point)
         return None
+
+    def _report_left_out(self, name: str, configuration: Configuration) -> None:
+        """An initial point that costs more than lanes may still take, or than the budget can finish."""
+        state, judge = self._state, self._judge
+        state.notify(
+            NoticeReason.CANDIDATE_UNAFFORDABLE,
+            f"{name}, of searchSpace.initialPoints, is left out: its lane costs {judge.lane_price(configuration):.2f} trainings of the"
+            f" default, and its shortest training {judge.shortest_price(configuration):.2f}; lanes may take"
+            f" {max(0.0, self._most() - self._spent()):.2f} more, {MOST_SEARCH:.0%} of budget.trainings in all, and"
+            f" {state.trainings_left:.2f} are left; raise budget.trainings; {state.search_task.values_text(configuration)}",
+        )
+
+    def _most(self) -> float:
+        """Trainings that lanes other than the default's may take."""
+        return MOST_SEARCH * self._state.search_task.plan.search_trainings
 
     def _choose_combination(self) -> _Worth | None:
         """A combination of the best changes, if the sum of what they promise is worth it."""
@@ -193,13 +207,12 @@ class ModelLanesStage:
     def _find_worthy(self, configurations: Iterable[Configuration], expect: Callable[[Configuration], float]) -> _Worth | None:
         """The first that was no candidate yet and is expected to gain more than its price; the last judgement is kept for people."""
         state, candidates = self._state, set(self._state.configurations.values())
-        most = MOST_SEARCH * state.search_task.plan.search_trainings
         for configuration in (c for c in configurations if c not in candidates):
             cost, value = self._judge.lane_price(configuration), expect(configuration)
             price = self._judge.price(cost)
-            if value < math.inf:
+            if math.isfinite(value) and math.isfinite(price):  # neither an initial point, nor a lane that costs more than is left
                 state.worth = (value, price)
-            if value > price and self._spent() + cost <= most:
+            if value > price and self._spent() + cost <= self._most() and self._judge.is_paid_for(configuration):
                 return _Worth(configuration, value - price)
         return None
 

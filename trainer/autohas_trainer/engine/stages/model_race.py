@@ -64,8 +64,8 @@ class ModelRaceStage:
     def _settle(self) -> None:
         """Give the challenger its steps; without one that is worth what it leaves the default behind, the default is the winner."""
         state = self._state
-        if self._challengers and not self._is_worth_its_way(self._challengers[0]):
-            self._challengers = []
+        while self._challengers and not self._is_worth_its_way(self._challengers[0]):
+            self._challengers = self._challengers[1:]
         if not self._challengers:
             state.winner = DEFAULT
             self.num_steps = state.ledger.steps_in_stage
@@ -75,7 +75,10 @@ class ModelRaceStage:
         state.lay_out(self.name, {self.name: self.num_steps})
 
     def _is_worth_its_way(self, name: str) -> bool:
-        """Whether the expected advantage is more than what the default is ahead of the lane on the curve."""
+        """Whether its way is paid for, and the expected advantage is more than what the default is ahead of the lane on the curve."""
+        training = self._state.trainings[name]
+        if not self._judge.is_paid_for(training.configuration, training.num_steps_done):
+            return False
         behind = max(0.0, self._judge.whole(DEFAULT) - self._judge.whole(name))
         return RELIABILITY * self._judge.advantage(name, LANE_RUNG) > self._judge.price(behind)
 

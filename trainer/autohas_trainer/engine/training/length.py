@@ -53,13 +53,17 @@ class Length:
 
     @property
     def _decay(self) -> int:
-        """Steps of the decay that has begun; a constant rate has none."""
+        """Steps of the decay that has begun."""
         assert self.decay_from is not None  # noqa: S101 - asked for when it is settled
-        return decay_steps(self.decay_from, self._recipe.decay_fraction) if self._recipe.schedule == "WSD" else 0
+        return self.count_decay(self.decay_from)
+
+    def count_decay(self, begin: int) -> int:
+        """Steps of an open training that follow step `begin` if its decay begins there; a constant rate has none."""
+        return decay_steps(begin, self._recipe.decay_fraction) if self._recipe.schedule == "WSD" else 0
 
     def settle(self, num_steps_done: int, most: int) -> None:
         """Begin the decay at the latest step from which it ends within `most` steps, but not before the next one."""
-        begin, self.decay_from = max(num_steps_done, most), max(num_steps_done, most)
+        begin = max(num_steps_done + 1, most)  # the last step makes a model of the averaged weights
         if self._recipe.schedule == "WSD":
             begin = max(num_steps_done, math.floor(most * (1 - self._recipe.decay_fraction)) + 1, 1)
             while begin > max(num_steps_done, 1) and begin + decay_steps(begin, self._recipe.decay_fraction) > most:
