@@ -19,6 +19,7 @@ __all__ = [
     "BEST_MODEL",
     "CREDIT",
     "CURVE_RUNG",
+    "DECAY_FRACTION",
     "FEWEST_STEPS",
     "FLOOR_SHARE",
     "LANE_RUNG",
@@ -54,6 +55,9 @@ MOST_SEARCH: Final = 0.5
 """Share of the budget that lanes and their comparisons take at most; the race is not part of it, nor is the default's training."""
 MOST_CHALLENGERS: Final = 2
 """Lanes that are trained to 1/9 of the longest training at most."""
+DECAY_FRACTION: Final = 0.5
+"""Share of the winner's training in which the rate of WSD falls, where the recipe gives none: a fifth, as elsewhere, costs a default with
+the whole budget more (docs/decisions/algorithms.md has the measurement)."""
 FEWEST_STEPS: Final = 810
 """Steps of the longest training at least: the first rung is at 10 of them."""
 

@@ -129,7 +129,9 @@ class Recipe(Model):
         description="Fraction of the peak at which Cosine, Linear and WSD end, a decimal of at least 0 and less than 1. If not set, 0.",
     )
     decay_fraction: Decimal | None = Field(
-        default=None, description="Fraction of the steps in which WSD falls, a decimal greater than 0 and at most 0.5. If not set, 0.2."
+        default=None,
+        description="Fraction of the steps in which WSD falls, a decimal greater than 0 and at most 0.5. If not set, 0.2, with budget.for "
+        "Model 0.5.",
     )
     step_fraction: Decimal | None = Field(
         default=None,

@@ -223,7 +223,8 @@ def test_a_dear_training_is_begun_only_if_the_budget_pays_for_its_end(
 @pytest.mark.parametrize(("done", "most"), [(0, 1000), (100, 1000), (800, 1000), (900, 1000), (1000, 1000), (7, 8), (1, 1)])
 def test_the_decay_begins_so_that_it_ends_with_the_budget(done: int, most: int) -> None:
     """At 4/5 of the steps for a decay of 1/5, and at once where more are done."""
-    recipe = _search_task(_document()).recipe(_search_task(_document()).space.default)
+    task = _search_task(_document(decayFraction="0.2"))
+    recipe = task.recipe(task.space.default)
     length = Length(recipe, lambda rung: rung, is_open=True)
     assert (length.total, length.is_settled) == (math.inf, False)
     length.settle(done, most)
@@ -235,6 +236,17 @@ def test_the_decay_begins_so_that_it_ends_with_the_budget(done: int, most: int) 
         assert (length.decay_from, length.total) == (800, 1000)
     if length.decay_from > max(done, 1):
         assert length.total <= most < length.decay_from + 1 + decay_steps(length.decay_from + 1, 0.2)
+
+
+@pytest.mark.parametrize(("purpose", "recipe", "fraction"), [("Model", {}, 0.5), ("Model", {"decayFraction": "0.3"}, 0.3), (None, {}, 0.2)])
+def test_half_of_a_model_s_training_is_decay(purpose: str | None, recipe: dict[str, str], fraction: float) -> None:
+    """Where the recipe gives no other share; a search for a configuration decays over a fifth."""
+    document = _document(**recipe)
+    if purpose is None:
+        del document["spec"]["budget"]["for"]
+    task = _search_task(document)
+
+    assert task.recipe(task.space.default).decay_fraction == fraction
 
 
 @pytest.mark.parametrize("kind", ["WSD", "Constant"])

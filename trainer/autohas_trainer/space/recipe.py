@@ -9,6 +9,7 @@ from typing import Final, cast
 
 from pydantic.alias_generators import to_camel
 
+from autohas_api.algorithms.best_model import DECAY_FRACTION
 from autohas_api.base.decimals import exact_decimal
 from autohas_api.space.decisions import Configuration, Role, Space, recipe_value
 from autohas_api.space.rates import optimizer_rate
@@ -95,6 +96,8 @@ def recipe_of(spec: Spec, space: Space, configuration: Configuration) -> Trainin
     optimizer = cast("OptimizerName", value["optimizer"])
     batch_size, recipe = int(value["batch_size"]), spec.task.recipe
     shape = {name: float(given) for name in _SHAPE if (given := getattr(recipe, name)) is not None}
+    if spec.budget.is_for_model and value["schedule"] == "WSD":
+        shape.setdefault("decay_fraction", DECAY_FRACTION)
     return TrainingRecipe(
         batch_size=batch_size,
         optimizer=optimizer,
