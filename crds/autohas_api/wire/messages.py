@@ -68,6 +68,8 @@ NOTICE_TYPES: Final[dict[str, Literal["Normal", "Warning"]]] = {
 
 NOTICES_PER_START: Final = 10_000
 """Range of notice ids of one process: process n numbers its notices from n times this, so that ids grow over all processes."""
+NOTICES_PER_RUN: Final = NOTICES_PER_START * 1_000_000
+"""Range of notice ids of one run of a comparison: those of a million processes."""
 
 
 class Stage(StrEnum):

@@ -10,7 +10,15 @@ from autohas_api.base.exit_codes import ExitCode
 from autohas_api.base.structural_schema import MAX_COUNT
 from autohas_api.space.decisions import decimal
 from autohas_api.spec.search import Spec
-from autohas_api.wire.messages import NOTICES_PER_START, Interrupted, MessageError, Progress, StopReason, decode_termination_message
+from autohas_api.wire.messages import (
+    NOTICES_PER_RUN,
+    NOTICES_PER_START,
+    Interrupted,
+    MessageError,
+    Progress,
+    StopReason,
+    decode_termination_message,
+)
 from autohas_api.wire.reasons import Reason
 from autohas_api.wire.status import CheckpointStatus, ConditionType, Phase, Status
 from autohas_operator.decide import intervals
@@ -43,7 +51,8 @@ def continue_counts(report: Report | None, previous: Status, pods: tuple[PodReco
             return None
     is_next = reported_s is None or any(pod.uid == report.pod_uid and pod.created_s > reported_s for pod in pods)
     starts = max(progress.starts, earlier_starts + is_next)
-    shift = NOTICES_PER_START * (starts - progress.starts)
+    per_start = NOTICES_PER_START if progress.runs is None else NOTICES_PER_RUN * (progress.runs + 1)  # it begins with run 1 again
+    shift = per_start * (starts - progress.starts)
     notices = [notice.replace(id=min(notice.id + shift, MAX_COUNT)) for notice in progress.notices]
     return replace(report, progress=progress.replace(starts=starts, notices=notices))
 
@@ -53,12 +62,14 @@ def apply_progress(status: Status, report: Report | None) -> Status:
     if report is None or report.progress is None:
         return status
     progress = report.progress
+    run = None if progress.run is None or progress.runs is None else f"{progress.run}/{progress.runs}"
+    best = status.best if run == status.run else None  # of an earlier run of a comparison it says nothing about this one
     changed = status.replace(
         stage=progress.stage.value,
         progress=percent(progress.percent),
-        run=None if progress.run is None or progress.runs is None else f"{progress.run}/{progress.runs}",
+        run=run,
         eta=None if progress.eta_seconds is None else duration(progress.eta_seconds),
-        best=status.best if progress.best is None else decimal(progress.best),
+        best=best if progress.best is None else decimal(progress.best),
         entropy=None if progress.entropy is None else f"{progress.entropy:.2f}",
         starts=max(progress.starts, status.starts or 0),
         checkpoint=_newest_checkpoint(status.checkpoint, progress),

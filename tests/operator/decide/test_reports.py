@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from autohas_api.wire.messages import NOTICES_PER_RUN, NOTICES_PER_START
 from autohas_api.wire.status import Status
 from autohas_operator.decide.reports import write_due_in_s
 from autohas_operator.errors import ForbiddenError, InvalidError
@@ -50,6 +51,34 @@ def test_the_run_of_a_comparison_is_progress() -> None:
 
     assert (before.run, soon.run, later.run) == ("3/20", "3/20", "4/20")
     assert decide(observe(SEARCH, JOB, POD, report=report(SEARCH)), RUNNING).status.run is None
+
+
+def test_the_best_score_of_a_run_is_not_that_of_the_run_before() -> None:
+    """Until the fourth run has a leader there is none; within a run a report without one takes nothing away."""
+
+    def at(seconds: float, run: int, previous: Status, best: float | None) -> Status:
+        answer = report(SEARCH, at_s=NOW_S + seconds, run=run, runs=20, best=best)
+        return decide(observe(SEARCH, JOB, POD, report=answer), previous, at_s=NOW_S + seconds).status
+
+    third = at(20, 3, RUNNING, 0.75)
+    same, fourth = at(40, 3, third, None), at(40, 4, third, None)
+
+    assert (third.best, same.best, fourth.best) == ("0.75", "0.75", None)
+
+
+def test_notices_of_a_comparison_that_began_again_are_new() -> None:
+    """A second pod on its own disk begins with run 1, after notices of run 3: its ids are above theirs."""
+    search, job = stored_search(durable=False), stored_job(stored_search(durable=False))
+    earlier = 3 * NOTICES_PER_RUN + NOTICES_PER_START + 2
+    before = Status(starts=1, run="3/4", last_notice=earlier, last_report_time=timestamp(NOW_S))
+    first = notice(NOTICES_PER_RUN + NOTICES_PER_START + 1, "SupernetDiverged")
+    answer = report(search, at_s=NOW_S + 200, pod_uid="pod-2", run=1, runs=4, notices=[first])
+    status = decide(
+        observe(search, job, running_pod(job, uid="pod-2", created_s=NOW_S + 100), report=answer), before, at_s=NOW_S + 201
+    ).status
+
+    assert status.last_notice is not None
+    assert status.last_notice > earlier
 
 
 def test_a_notice_number_never_outgrows_what_status_may_hold() -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, assert_never
 
 from autohas_api.base.structural_schema import MAX_COUNT
-from autohas_api.wire.messages import MAX_NOTICES, NOTICES_PER_START, CheckpointInfo, Effect, Notice, Stage, StopReason
+from autohas_api.wire.messages import MAX_NOTICES, NOTICES_PER_RUN, CheckpointInfo, Effect, Notice, Stage, StopReason
 from autohas_trainer.events import (
     BatchEvaluated,
     CandidateRecord,
@@ -43,8 +43,6 @@ STAGE_ORDER: Final = (Stage.LANES, Stage.WARMUP, Stage.SUPERNET, Stage.RACE, Sta
 """The stages in their order."""
 STEP_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the histogram of step durations, in seconds; a last bucket is unbounded."""
-_NOTICES_PER_RUN: Final = NOTICES_PER_START * 1_000_000
-"""Range of notice ids of one run of a comparison: those of a million starts."""
 _PACE_STEPS: Final = 128
 """Steps over which a pace is taken."""
 
@@ -86,7 +84,7 @@ class ComparedRun:
 
     def shift_notice(self, notice: Notice) -> Notice:
         """The notice with an id that grows over all runs; each run counts its own from the start."""
-        return notice.replace(id=min(self.number * _NOTICES_PER_RUN + notice.id, MAX_COUNT))
+        return notice.replace(id=min(self.number * NOTICES_PER_RUN + notice.id, MAX_COUNT))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
