@@ -211,7 +211,7 @@ class ModelBudget:
         steps: Steps of the winner's training.
         decay_from: The step from which its learning rate fell; `steps` where it did not.
         gain_of_twice: Share of its error that the default would lose in twice `trained`, by its curve.
-        value: What the step of search that was considered last promised, as a logarithm of the error; None: none was considered.
+        value: What the best step of search that was left at the end promised, as a logarithm of the error; None: none was left.
         price: What the same work of training promised.
     """
 

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache, partial
+from itertools import chain
 from typing import Any, Final
 
 from autohas_api.accept.acceptance import accept
+from autohas_api.algorithms.best_model import DECAY_FRACTION
 from autohas_api.base.digest import canonical
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.spec.search import Search, read
@@ -49,10 +51,19 @@ def _take(spec: _Spec, *, algorithm: dict[str, Any]) -> None:
     """Another algorithm; the settings of a controller, which it does not have, go."""
     spec["algorithm"] = {**copy.deepcopy(algorithm), "seed": spec["algorithm"]["seed"]}
     spec["budget"].pop("earlyStopping", None)
-    spec["budget"].pop("for", None)
+    if spec["budget"].pop("for", None) == "Model":
+        _keep_decay(spec)
     for hyperparameter in spec["searchSpace"].get("hyperparameters", ()):
         for field in ("mixing", "topK", "derive"):
             hyperparameter.get("continuous", {}).pop(field, None)
+
+
+def _keep_decay(spec: _Spec) -> None:
+    """Write down where WSD falls in a search for a model: all methods have the same default, and without `for` its decay is another."""
+    recipe = spec["task"].setdefault("recipe", {})
+    searched = [h["categorical"]["choices"] for h in spec["searchSpace"].get("hyperparameters", ()) if h["name"] == "schedule"]
+    if "WSD" in (recipe.get("schedule"), *chain.from_iterable(searched)):
+        recipe.setdefault("decayFraction", str(DECAY_FRACTION))
 
 
 def _train_as_long(spec: _Spec) -> None:

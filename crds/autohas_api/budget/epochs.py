@@ -57,9 +57,12 @@ def passes(spec: Spec, num_train: int) -> float:
 
 
 def few_epochs(spec: Spec, num_train: int) -> str | None:
-    """A warning if one training sees each example less than MIN_EPOCHS times; None otherwise."""
+    """A warning if one training sees each example less than MIN_EPOCHS times; None otherwise.
+
+    With budget.for Model there is none: the search itself decides whether a longer training is worth more.
+    """
     epochs = passes(spec, num_train)
-    if epochs >= MIN_EPOCHS:
+    if epochs >= MIN_EPOCHS or spec.budget.is_for_model:
         return None
     steps, batch_size = _num_steps(str(MIN_EPOCHS), num_train, spec.task.recipe.batch_size), spec.task.recipe.batch_size
     return (
@@ -72,7 +75,7 @@ def few_epochs(spec: Spec, num_train: int) -> str | None:
 def few_epochs_of_spec(spec: Spec) -> str | None:
     """The same before the data are read, where the spec itself gives the epochs."""
     epochs = spec.training.epochs
-    if epochs is None or float(epochs) >= MIN_EPOCHS:
+    if epochs is None or float(epochs) >= MIN_EPOCHS or spec.budget.is_for_model:
         return None
     return (
         f"one training sees each training example {epochs} times (training.epochs): below {MIN_EPOCHS} times, longer trainings gain more"

@@ -138,3 +138,14 @@ def test_a_training_that_would_be_too_long_is_left_out() -> None:
 
     reasons = {left.title: left.reason for left in left_out}
     assert "spec.training.steps" in reasons["the default trained as long"]
+
+
+@pytest.mark.parametrize(("schedule", "decay"), [("WSD", "0.5"), ("Constant", None)])
+def test_the_default_of_a_search_for_a_model_is_that_of_all_methods(schedule: str, decay: str | None) -> None:
+    """Without `for` the rate of WSD would fall over a fifth of the steps, and the default would be another one."""
+    search = _search(training={"steps": 300}, budget={"trainings": "6", "for": "Model"}, task__recipe={"schedule": schedule})
+
+    for method in METHODS[1:]:
+        run = search_of(method, search, 0).spec
+        assert (run.budget.purpose, run.task.recipe.decay_fraction) == (None, decay)
+        accept(search_of(method, search, 0).to_json())

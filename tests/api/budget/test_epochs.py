@@ -115,3 +115,11 @@ def test_the_warning_has_the_numbers_and_what_to_write() -> None:
         "one training sees each of the 6,400 training examples 0.27 times (27 steps of 64): below 3 times, longer trainings gain more than"
         ' a search; write training.epochs: "3" or more in place of training.steps (300 steps)'
     )
+
+
+def test_a_search_for_a_model_is_not_told_to_train_longer() -> None:
+    """It decides itself whether a longer training is worth more than a search: 27 steps are then no length of a training."""
+    document = with_change(_document(steps=27), "spec.budget", {"trainings": "40", "for": "Model"})
+    spec = accept(with_change(document, "spec.task.recipe", {"schedule": "WSD"}))[0].spec
+
+    assert (few_epochs(spec, 6400), few_epochs_of_spec(spec)) == (None, None)

@@ -11,6 +11,7 @@ from autohas_api.algorithms.best_model import FLOOR_SHARE, PRIOR_CHANGES, PRIOR_
 from autohas_trainer.algorithms.best_model import (
     Curve,
     expect_gain,
+    explain_end,
     find_advantage,
     find_speed,
     fit_curve,
@@ -134,3 +135,10 @@ def test_a_combination_promises_the_sum_of_its_changes_beyond_the_best() -> None
 
     assert 0 < both <= 0.05
     assert predict_combination({"width": "128", "rate": "1"}, advantages, best=0.1) == pytest.approx(0.0)
+
+
+def test_the_end_of_the_search_has_its_own_reason() -> None:
+    """Nothing is left; training is worth more; or the search has taken what it may."""
+    assert explain_end(None) == "no other configuration is left that the budget pays for"
+    assert explain_end((0.01, 0.02)) == "one more lane promises 1.00 % of the error, and the same work of training 2.00 %"
+    assert explain_end((0.01, 0.0)).endswith(" training 0.00 %, but the budget has no room for it: lanes may take 50 % of it at most")

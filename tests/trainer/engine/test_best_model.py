@@ -100,7 +100,7 @@ def test_on_a_steep_curve_the_default_is_trained_at_once(tmp_path: Path, monkeyp
     assert sink.outcome.model_budget.gain_of_twice == pytest.approx(0.5, abs=0.01)  # rungs are whole steps
     assert sink.outcome.model_budget.searched < 0.1
     (message,) = [notice.message for notice in sink.notices if notice.reason == "SearchWorth"]
-    assert "one more lane promises 1.00% of the error, and the same work of training " in message
+    assert "one more lane promises 1.00 % of the error, and the same work of training " in message
     assert message.endswith(("0.01 trainings were spent on the search", "0.00 trainings were spent on the search"))
 
 
@@ -117,7 +117,7 @@ def test_on_a_plateau_the_search_finds_what_helps_and_its_training_continues(tmp
     assert split.searched <= MOST_SEARCH * BUDGET + 2 / 9 * BUDGET
     assert split.searched + split.trained == pytest.approx(sink.outcome.result.trainings)
     assert BUDGET - 0.02 < sink.outcome.result.trainings <= BUDGET
-    assert {record.fraction for record in sink.candidates if record.name == sink.outcome.winner} == {67 / 1800, 200 / 1800}
+    assert {record.fraction for record in sink.candidates if record.name == sink.outcome.winner} == {67 / 1800, 200 / 1800, 1.0}
 
 
 def test_the_search_ends_when_nothing_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,6 +130,89 @@ def test_the_search_ends_when_nothing_helps(tmp_path: Path, monkeypatch: pytest.
     assert len(_lanes(sink)) == 2
     assert sink.outcome.winner == "default"
     assert (sink.outcome.model_budget.value or 0.0) < (sink.outcome.model_budget.price or 0.0)
+
+
+_RATES = {"hyperparameters": [{"name": "learning_rate", "continuous": {"min": "0.03", "max": "0.3", "scale": "Log", "numBases": 3}}]}
+
+
+def _crowded() -> dict[str, Any]:
+    """A search with 16 initial points, whose lanes cost more than half of the budget."""
+    points = [{"values": {"learning_rate": f"0.{number}"}} for number in range(101, 117)]
+    return with_change(_document("3"), "spec.searchSpace", {**_RATES, "initialPoints": points})
+
+
+def _why_it_ended(sink: MemorySink) -> str:
+    (message,) = [notice.message for notice in sink.notices if notice.reason == "SearchWorth"]
+    return message
+
+
+def test_a_space_that_was_tried_whole_promises_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two other rates: after both no lane is left, whatever the one before would have been worth."""
+    _judge(monkeypatch, lambda _, trained: 0.5 * trained**-0.001)
+    sink = _run(with_change(_document("3"), "spec.searchSpace", _RATES), tmp_path)
+    assert sink.outcome is not None
+    assert sink.outcome.model_budget is not None
+
+    assert len(_lanes(sink)) == 3
+    assert ": after 2 lanes no other configuration is left that the budget pays for; " in _why_it_ended(sink)
+    assert (sink.outcome.model_budget.value, sink.outcome.model_budget.price) == (None, None)
+
+
+def test_the_share_of_the_search_is_named_where_it_ends_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a flat curve every lane is worth more than to train: other lanes take half of the budget, and the notice says so."""
+    _judge(monkeypatch, lambda *_: 0.5)
+    sink = _run(_crowded(), tmp_path)
+    assert sink.outcome is not None
+    assert sink.outcome.model_budget is not None
+
+    assert sink.outcome.model_budget.searched <= MOST_SEARCH * 3
+    assert "0.00 %, but the budget has no room for it: lanes may take 50 % of it at most; " in _why_it_ended(sink)
+
+
+def test_an_initial_point_that_finds_no_room_is_named_with_the_price_of_its_lane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its price is that of 1/27 of the longest training, not that of a whole one."""
+    _judge(monkeypatch, lambda _, trained: 0.01 / trained)
+    sink = _run(_crowded(), tmp_path)
+    left_out = [notice.message for notice in sink.notices if notice.reason == "CandidateUnaffordable"]
+
+    assert len(_lanes(sink)) + len(left_out) == 1 + 16
+    assert left_out
+    assert all("is left out: its lane costs 0.11 trainings of the default, and other lanes may take 0." in message for message in left_out)
+
+
+def test_the_default_continues_where_the_winner_diverges_in_its_last_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes what is left, a decay at its end included, and overdraws the budget by that decay at most."""
+    _judge(monkeypatch, lambda values, _: 0.5 - 0.1 * (values["width_1"] == "128"))
+    take_step = training_module.Training.step
+
+    def step(self: Training) -> float | None:
+        loss = take_step(self)
+        if self.num_steps_done == 300 and self._search_task.space.as_mapping(self.configuration)["width_1"] == "128":
+            self.is_diverged = True
+            return math.nan
+        return loss
+
+    monkeypatch.setattr(training_module.Training, "step", step)
+    sink = _run(_document("3"), tmp_path)
+    assert sink.outcome is not None
+    split = sink.outcome.model_budget
+    assert split is not None
+
+    assert sink.outcome.winner == "default"
+    assert [notice.reason for notice in sink.notices if notice.reason == "WinnerDiverged"] == ["WinnerDiverged"]
+    assert _steps(sink, "default") == split.steps == sink.outcome.recipe["steps"] > split.decay_from >= 100
+    assert sink.outcome.result.trainings <= 3 + (split.steps - split.decay_from) / STEPS
+
+
+def test_a_divergence_in_the_last_step_is_read_there() -> None:
+    """The last step of an open training is at no rung: its loss is read all the same, so that no later step is booked."""
+    task = _search_task(_document())
+    training = Training(task, task.space.default)
+    training.length.settle(0, 6)
+    read = [training.step() is not None for _ in range(6)]
+
+    assert training.is_finished
+    assert read == [False, False, False, False, False, True]
 
 
 def test_a_lead_of_speed_alone_does_not_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

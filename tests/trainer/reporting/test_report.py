@@ -17,7 +17,7 @@ from autohas_api.testing.rejections import a_search, with_change
 from autohas_api.wire.messages import Effect, RunnerUp
 from autohas_trainer.cli.printing import print_result
 from autohas_trainer.errors import DataError
-from autohas_trainer.events import CandidateRecord, StageUse
+from autohas_trainer.events import CandidateRecord, ModelBudget, StageUse
 from autohas_trainer.reporting.report.report import render, write_report
 from autohas_trainer.reporting.sinks.history import History
 from autohas_trainer.reporting.sinks.result_files import FinishedSearch
@@ -318,3 +318,25 @@ def test_the_parent_of_a_bred_trial_is_named(tmp_path: Path) -> None:
 
     assert "trial 2 91.00 the result, child of trial 1 trial 1 83.00 default 82.00 control trial 3 70.00 child of default" in words
     assert "a copy of its parent with one decision changed" in words
+
+
+def test_a_search_for_a_model_says_how_it_split_its_budget(tmp_path: Path) -> None:
+    """Steps, the fall of the rate, the curve and why the search ended, on page and console; result.json has the same."""
+    split = ModelBudget(trained=4.5, searched=1.5, steps=1350, decay_from=1080, gain_of_twice=0.125, value=0.01, price=0.02)
+    document = with_change(
+        with_change(a_search(), "spec.budget", {"trainings": "40", "for": "Model"}), "spec.task.recipe", {"schedule": "WSD"}
+    )
+    finished = _finished(tmp_path, document, default_test=None)
+    finished = replace(finished, outcome=replace(finished.outcome, model_budget=split))
+    sentence = (
+        "The model took 4.50 trainings (1,350 steps, with a rate that falls from step 1,080 on); the search and the comparisons took 1.50."
+        " By its own curve the default would lose 12.5 % of its error in twice as many trainings. The search ended: one more lane promises"
+        " 1.00 % of the error, and the same work of training 2.00 %."
+    )
+    output = io.StringIO()
+    print_result(Console(file=output, width=400), finished, tmp_path, None)
+
+    words = _words(render(finished, NOTHING, None))
+    assert sentence in words
+    assert "not trained as long" in words
+    assert sentence in " ".join(output.getvalue().split())

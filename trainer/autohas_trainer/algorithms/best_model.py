@@ -17,10 +17,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from autohas_api.algorithms.best_model import CREDIT, FLOOR_SHARE, PRIOR_CHANGES, PRIOR_GAIN, RELIABILITY
+from autohas_api.algorithms.best_model import CREDIT, FLOOR_SHARE, MOST_SEARCH, PRIOR_CHANGES, PRIOR_GAIN, RELIABILITY
 from autohas_trainer.space.recipe import TrainingRecipe
 
-__all__ = ["Curve", "expect_gain", "find_advantage", "find_speed", "fit_curve", "list_gains", "predict_combination", "price_search"]
+__all__ = [
+    "Curve",
+    "expect_gain",
+    "explain_end",
+    "find_advantage",
+    "find_speed",
+    "fit_curve",
+    "list_gains",
+    "predict_combination",
+    "price_search",
+]
 
 _ETA: Final = 3.0
 _SMALLEST: Final = 1e-12
@@ -138,3 +148,16 @@ def predict_combination(changes: Mapping[str, str], advantages: Mapping[tuple[st
         best: The largest advantage of what was tried, 0 at least.
     """
     return RELIABILITY * (math.fsum(advantages.get(change, 0.0) for change in changes.items()) - best)
+
+
+def explain_end(worth: tuple[float, float] | None) -> str:
+    """Why no further lane begins, as a clause for people.
+
+    Args:
+        worth: Value and price of the best step of search that was left; None: none was left.
+    """
+    if worth is None:
+        return "no other configuration is left that the budget pays for"
+    value, price = worth
+    text = f"one more lane promises {100 * value:.2f} % of the error, and the same work of training {100 * price:.2f} %"
+    return text if value <= price else f"{text}, but the budget has no room for it: lanes may take {100 * MOST_SEARCH:.0f} % of it at most"

@@ -89,7 +89,7 @@ class SearchState:
         self.withheld = 0.0
         """Trainings of the budget that an early end saves: the race must not spend them."""
         self.worth: tuple[float, float] | None = None
-        """Value and price of the latest step of search that a search for a model considered, as logarithms of its error."""
+        """Value and price of the best step of search that a search for a model considered last, as logarithms; None: none was left."""
         self.starts = 1
         """Processes that worked on the search, this one included."""
         self.num_rewards_here = 0

@@ -10,6 +10,7 @@ from autohas_api.wire.messages import Stage
 from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.engine.accounting.spending import SLACK
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
+from autohas_trainer.engine.stages.ranking import report_rung
 from autohas_trainer.errors import NumericalError
 
 __all__ = ["EvaluateStage"]
@@ -49,6 +50,7 @@ class EvaluateStage:
         if training.is_diverged:
             self._fall_back()
             return True
+        self._report_end()
         if (repeat := self._next_repeat()) is not None:
             self._train_repeat(repeat)
             return True
@@ -63,6 +65,12 @@ class EvaluateStage:
         left = state.trainings_left - search_task.comparison_work(training.configuration, search_task.rungs.last)
         further = math.floor(max(0.0, left) / search_task.step_work(training.configuration) + SLACK)
         training.length.settle(training.num_steps_done, training.num_steps_done + further)
+
+    def _report_end(self) -> None:
+        """Record the last comparison of a winner of open length: no race has."""
+        state, last = self._state, self._state.search_task.rungs.last
+        if state.search_task.spec.budget.is_for_model:
+            report_rung(state, self.name, last, [self._winner], [self._winner])
 
     def _missing_steps(self) -> int:
         """Steps that the winner's training and the repeats lack, in units of steps at the default batch size."""

@@ -14,7 +14,7 @@ from autohas_api.space.decisions import Configuration, initial_points
 from autohas_api.wire.messages import Effect, Stage
 from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.algorithms import Candidate
-from autohas_trainer.algorithms.best_model import expect_gain, list_gains, predict_combination
+from autohas_trainer.algorithms.best_model import expect_gain, explain_end, list_gains, predict_combination
 from autohas_trainer.algorithms.one_factor import (
     COMBINATION,
     INITIAL,
@@ -137,6 +137,7 @@ class ModelLanesStage:
 
         Of a combination and a neighbour that are both worth it, the one that promises more; refinements come after both.
         """
+        self._state.worth = None
         if (initial := self._choose_initial()) is not None:
             return initial
         gain = expect_gain(self._gains())
@@ -205,12 +206,13 @@ class ModelLanesStage:
         return self._find_worthy(refinements, lambda _: gain)
 
     def _find_worthy(self, configurations: Iterable[Configuration], expect: Callable[[Configuration], float]) -> _Worth | None:
-        """The first that was no candidate yet and is expected to gain more than its price; the last judgement is kept for people."""
+        """The first that was no candidate yet and is expected to gain more than its price; the best of all is kept for people."""
         state, candidates = self._state, set(self._state.configurations.values())
         for configuration in (c for c in configurations if c not in candidates):
             cost, value = self._judge.lane_price(configuration), expect(configuration)
             price = self._judge.price(cost)
-            if math.isfinite(value) and math.isfinite(price):  # neither an initial point, nor a lane that costs more than is left
+            is_known = math.isfinite(value) and math.isfinite(price)  # neither an initial point, nor a lane that costs more than is left
+            if is_known and (state.worth is None or value - price > state.worth[0] - state.worth[1]):
                 state.worth = (value, price)
             if value > price and self._spent() + cost <= self._most() and self._judge.is_paid_for(configuration):
                 return _Worth(configuration, value - price)
@@ -238,18 +240,12 @@ class ModelLanesStage:
 
     def _report_curve(self) -> None:
         """Say what the curve said, once."""
-        state, (value, price) = self._state, self._state.worth or (0.0, 0.0)
-        whole = self._judge.whole(DEFAULT)
-        tried = f"after {len(self._compared)} lanes " if self._compared else ""
-        why = (
-            f"{tried}one more lane promises {value:.2%} of the error, and the same work of training {price:.2%}"
-            if price
-            else "none is left"
-        )
+        state, whole, number = self._state, self._judge.whole(DEFAULT), len(self._compared)
+        tried = f"after {number} lane{'' if number == 1 else 's'} " if number else ""
         state.notify(
             NoticeReason.SEARCH_WORTH,
-            f"by its curve the default loses {self._judge.curve.gain_of_twice(whole):.1%} of its error in twice the {whole:.2f} trainings"
-            f" that are left for it: {why}; {self._spent():.2f} trainings were spent on the search",
+            f"by its curve the default loses {100 * self._judge.curve.gain_of_twice(whole):.1f} % of its error in twice the {whole:.2f}"
+            f" trainings that are left for it: {tried}{explain_end(state.worth)}; {self._spent():.2f} trainings were spent on the search",
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -163,8 +163,8 @@ class Training:
             self.begin()
             with self._part(f"training step {self.num_steps_done}", is_custom=False):
                 self._step()
-                is_read = self.num_steps_done % LENGTH == 0 or self.num_steps_done in self._rungs  # a resume reads at the same steps
-                return self.read_loss() if is_read else None
+                done = self.num_steps_done  # a resume reads at the same steps
+                return self.read_loss() if done % LENGTH == 0 or done in self._rungs or self.is_finished else None
         except DeviceError:
             raise
         except CandidateError:

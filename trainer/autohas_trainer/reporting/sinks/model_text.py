@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from autohas_trainer.algorithms.best_model import explain_end
 from autohas_trainer.reporting.sinks.result_files import FinishedSearch
 
 __all__ = ["model_sentence"]
@@ -13,14 +14,9 @@ def model_sentence(finished: FinishedSearch) -> str | None:
     if split is None:
         return None
     falls = f", with a rate that falls from step {split.decay_from:,} on" if split.decay_from < split.steps else ""
-    text = (
+    worth = None if split.value is None or split.price is None else (split.value, split.price)
+    return (
         f"The model took {split.trained:.2f} trainings ({split.steps:,} steps{falls}); the search and the comparisons took"
         f" {split.searched:.2f}. By its own curve the default would lose {100 * split.gain_of_twice:.1f} % of its error in twice as many"
-        " trainings"
-    )
-    if split.value is None or split.price is None:
-        return f"{text}."
-    return (
-        f"{text}: when the search ended, one more lane promised {100 * split.value:.2f} % of the error, and the same work of training"
-        f" {100 * split.price:.2f} %."
+        f" trainings. The search ended: {explain_end(worth)}."
     )
