@@ -176,7 +176,7 @@ def rank_runners_up(records: Iterable[CandidateRecord], winner: str) -> list[Can
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EffectMeasured:
-    """Emitted when a candidate that differs from the default in one decision was compared with it after 1/9 of a training."""
+    """Emitted when a candidate that differs from the default in one decision was compared with it where lanes are."""
 
     effect: Effect
 

@@ -109,8 +109,9 @@ class Message(Model):
 
 
 class Effect(Model):
-    """What changing one decision of the default did: the paired difference of the objective to the default after 1/9 of a training.
+    """What changing one decision of the default did: the paired difference of the objective to the default.
 
+    That is after 1/9 of a training, and with budget.for Model after 1/27 of the longest one that the budget pays for.
     A change whose training diverged has none.
     """
 

@@ -92,7 +92,8 @@ class Importance(Model):
     decision: Annotated[str, StringConstraints(max_length=63)] = Field(description="Name of the decision.")
     value: Annotated[str, StringConstraints(max_length=64)] = Field(description="Value to which it was changed.")
     effect: ShortText = Field(
-        description="Gain over the default after 1/9 of a training, as a fraction of the loss of a constant answer; positive is better."
+        description="Gain over the default after 1/9 of a training (1/27 of the longest one with budget.for Model), as a fraction of the"
+        " loss of a constant answer; positive is better."
     )
     standard_error: ShortText = Field(description="Standard error of the difference over the compared examples.")
 

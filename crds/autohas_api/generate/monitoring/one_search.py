@@ -132,8 +132,8 @@ _NOW: Final = Row(
 )
 _CHANGES: Final = Panel(
     title="Single changes",
-    description="Effect of each single change to the default after 1/9 of a training, as a share of the loss of a constant answer, with "
-    "its standard error. Positive is better. Strategy OneFactor only.",
+    description="Effect of each single change to the default after 1/9 of a training (1/27 of the longest one with budget.for Model), as "
+    "a share of the loss of a constant answer, with its standard error. Positive is better. Strategy OneFactor only.",
     kind="barchart",
     queries=(
         Query(expr=_of_changes("autohas_trainer_effect_ratio"), legend="{{change}}", instant=True, format="table"),

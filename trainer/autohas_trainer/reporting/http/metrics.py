@@ -206,7 +206,8 @@ def _policy(policy: PolicyRecord, choices: Mapping[str, tuple[str, ...]], limit:
 
 def _effects(effects: Sequence[Effect], info: RunInfo) -> Iterator[Metric]:
     """Yield the effects of single changes, the largest where there are more than spec.monitoring.perChoiceLimit."""
-    text = "Gain of the default with one decision changed over the default, after 1/9 of a training, over the loss of a constant answer."
+    rung = "1/27 of the longest training" if info.search.spec.budget.is_for_model else "1/9 of a training"
+    text = f"Gain of the default with one decision changed over the default, after {rung}, over the loss of a constant answer."
     effect = GaugeMetricFamily("autohas_trainer_effect_ratio", text, labels=["decision", "choice"])
     text = "Standard error of autohas_trainer_effect_ratio over the compared examples."
     error = GaugeMetricFamily("autohas_trainer_effect_standard_error_ratio", text, labels=["decision", "choice"])
