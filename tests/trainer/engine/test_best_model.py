@@ -177,7 +177,7 @@ def test_an_initial_point_that_finds_no_room_is_named_with_the_price_of_its_lane
 
     assert len(_lanes(sink)) + len(left_out) == 1 + 16
     assert left_out
-    assert all("is left out: its lane costs 0.11 trainings of the default, and other lanes may take 0." in message for message in left_out)
+    assert all("is left out: its lane costs 0.12 trainings of the default, and other lanes may take 0." in message for message in left_out)
 
 
 def test_the_default_continues_where_the_winner_diverges_in_its_last_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +200,8 @@ def test_the_default_continues_where_the_winner_diverges_in_its_last_part(tmp_pa
 
     assert sink.outcome.winner == "default"
     assert [notice.reason for notice in sink.notices if notice.reason == "WinnerDiverged"] == ["WinnerDiverged"]
-    assert _steps(sink, "default") == split.steps == sink.outcome.recipe["steps"] > split.decay_from >= 100
+    assert _steps(sink, "default") == split.steps == sink.outcome.recipe["steps"]
+    assert split.steps > split.decay_from >= 100
     assert sink.outcome.result.trainings <= 3 + (split.steps - split.decay_from) / STEPS
 
 
@@ -246,7 +247,7 @@ def test_a_lane_that_diverges_gains_nothing(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_initial_points_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are tried without a question, on the steepest curve too."""
+    """They are tried whatever they are worth, on the steepest curve too."""
     _judge(monkeypatch, lambda _, trained: 0.01 / trained)
     points = [{"values": {"width_1": "16", "activation": "silu"}}]
     sink = _run(with_change(_document(), "spec.searchSpace.initialPoints", points), tmp_path)

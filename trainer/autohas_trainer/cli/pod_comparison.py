@@ -1,4 +1,4 @@
-"""`algorithm.compare` in a pod: the runs of a comparison, one after another, which everyone outside follows as one search. Imports torch.
+"""`algorithm.compare` in a pod: the runs of a comparison, one after another; the operator sees them as one search. Imports torch.
 
 Each run is an ordinary search in a folder of its own, `METHOD/seed-N`. The result is that of the user's search with the first seed,
 whose files are copied to the working folder, and has the comparison.

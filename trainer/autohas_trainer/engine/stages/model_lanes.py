@@ -159,7 +159,7 @@ class ModelLanesStage:
         return self._find_worthy(shuffle(neighbours, stream(search_task.seed, "neighbours", 1)), lambda _: gain)
 
     def _choose_initial(self) -> Candidate | None:
-        """The next initial point, which is tried without a question; one that is not paid for is left out, and a notice says so."""
+        """The next initial point, whatever it is worth; one without room in the search is left out, with a notice."""
         search_task = self._state.search_task
         points = initial_points(search_task.spec, search_task.space)
         while (number := self._numbers.get(INITIAL, 0) + 1) <= len(points):

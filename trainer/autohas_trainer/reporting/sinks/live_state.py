@@ -68,7 +68,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedRun:
-    """Place of a search among the runs of a comparison, which is one search for everyone who follows it."""
+    """Place of a search among the runs of a comparison, which progress and metrics show as one search."""
 
     number: int
     """From 1, in the order of the comparison."""
