@@ -16,6 +16,7 @@ from benchmarks.quality.tasks import data_of, document
 from benchmarks.quality.trainings import Trainings
 
 from autohas_api.accept.acceptance import accept
+from autohas_api.algorithms.best_model import DECAY_FRACTION
 from autohas_trainer.engine.search import run
 from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.events import Outcome
@@ -33,9 +34,9 @@ def _search(spec: _Spec, _: float) -> None:
 
 
 def _train_default(spec: _Spec, budget: float) -> None:
-    """The default under WSD with the whole budget; its plan does not count the last comparison."""
+    """The default under WSD with the whole budget and the decay of a search for a model; its plan does not count the last comparison."""
     spec["algorithm"] = {"name": "DefaultOnly", "seed": spec["algorithm"]["seed"]}
-    spec["task"]["recipe"]["schedule"] = "WSD"
+    spec["task"]["recipe"] |= {"schedule": "WSD", "decayFraction": f"{DECAY_FRACTION}"}
     spec["training"]["steps"] = round(spec["training"]["steps"] * budget)
     spec["budget"]["trainings"] = "2"
 
