@@ -123,9 +123,10 @@ def _wrong_length(spec: Spec) -> Iterator[FieldError]:
         return
     longest = longest_steps(steps, float(spec.budget.trainings))
     if not FEWEST_STEPS <= longest <= MAX_STEPS:
-        change = "raise" if longest < FEWEST_STEPS else "lower"
+        change, trainings = "raise" if longest < FEWEST_STEPS else "lower", spec.budget.trainings
+        unit = "training" if trainings == 1 else "trainings"
         yield FieldError(
             path="spec.budget.trainings",
-            message=f'Invalid value: "{spec.budget.trainings}": {spec.budget.trainings} trainings of {steps:,} steps are {longest:,} steps,'
+            message=f'Invalid value: "{trainings}": {trainings} {unit} of {steps:,} steps are {longest:,} steps,'
             f" and with budget.for Model they must be {FEWEST_STEPS:,} to {MAX_STEPS:,}: {change} trainings or training.steps",
         )
