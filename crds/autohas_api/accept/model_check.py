@@ -124,7 +124,7 @@ def _wrong_length(spec: Spec) -> Iterator[FieldError]:
     longest = longest_steps(steps, float(spec.budget.trainings))
     if not FEWEST_STEPS <= longest <= MAX_STEPS:
         change, trainings = "raise" if longest < FEWEST_STEPS else "lower", spec.budget.trainings
-        unit = "training" if trainings == 1 else "trainings"
+        unit = "training" if float(trainings) == 1 else "trainings"
         yield FieldError(
             path="spec.budget.trainings",
             message=f'Invalid value: "{trainings}": {trainings} {unit} of {steps:,} steps are {longest:,} steps,'
