@@ -46,7 +46,7 @@ curve ever flattens."""
 PRIOR_GAIN: Final = 0.01
 """Expected gain of one change before any was tried, as a logarithm of the error."""
 PRIOR_CHANGES: Final = 2
-"""Changes whose weight that expectation has: after so many without a gain, it is half."""
+"""Weight of that expectation, in changes: after as many changes without a gain the expectation is halved."""
 RELIABILITY: Final = 0.7
 """Share of a predicted gain that is expected at the end: rank correlations of 1/9 with the end were 0.72 to 0.88 on three tables."""
 CREDIT: Final = 0.5

@@ -52,7 +52,7 @@ def _search_task(document: dict[str, Any]) -> SearchTask:
 
 
 def _judge(monkeypatch: pytest.MonkeyPatch, error: Callable[[Mapping[str, str], float], float]) -> None:
-    """Let trainings learn nothing, and let comparisons give the error of a configuration after so many trainings; NaN: diverged."""
+    """Replace steps by counting, and comparisons by `error` of the configuration and its length in trainings; NaN: it diverged."""
 
     def step(self: Training) -> float:
         self.begin()

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from autohas_api.algorithms.best_model import CREDIT, FLOOR_SHARE, MOST_SEARCH, PRIOR_CHANGES, PRIOR_GAIN, RELIABILITY
+from autohas_api.algorithms.best_model import CREDIT, FLOOR_SHARE, MODEL_RUNGS, MOST_SEARCH, PRIOR_CHANGES, PRIOR_GAIN, RELIABILITY
 from autohas_trainer.space.recipe import TrainingRecipe
 
 __all__ = [
@@ -32,7 +32,6 @@ __all__ = [
     "price_search",
 ]
 
-_ETA: Final = 3.0
 _SMALLEST: Final = 1e-12
 """Least error and least time: a logarithm of less says nothing."""
 _MOST_SPEED: Final = 27.0
@@ -69,7 +68,7 @@ def fit_curve(at: float, errors: tuple[float, float, float]) -> Curve:
     if after <= 0:
         return Curve(at=at, error=last, floor=last, power=0.0)
     floor = FLOOR_SHARE * max(0.0, last - after * after / (before - after)) if before > after else 0.0
-    return Curve(at=at, error=last, floor=floor, power=math.log((second - floor) / (last - floor)) / math.log(_ETA))
+    return Curve(at=at, error=last, floor=floor, power=math.log((second - floor) / (last - floor)) / math.log(MODEL_RUNGS.eta))
 
 
 def price_search(curve: Curve, whole: float, cost: float) -> float:

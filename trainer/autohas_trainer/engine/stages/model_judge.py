@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
@@ -26,7 +27,7 @@ class ModelJudge:
     @property
     def curve(self) -> Curve:
         """The default's."""
-        first, second, last = (self._error(DEFAULT, rung) for rung in range(CURVE_RUNG - 2, CURVE_RUNG + 1))
+        first, second, last = (self.error(DEFAULT, rung) for rung in range(CURVE_RUNG - 2, CURVE_RUNG + 1))
         return self._fit(self._at(CURVE_RUNG), (first, second, last))
 
     def price(self, cost: float) -> float:
@@ -50,7 +51,7 @@ class ModelJudge:
         return self.shortest_price(configuration, num_steps_done) <= self._state.trainings_left
 
     def shortest_price(self, configuration: Configuration, num_steps_done: int = 0) -> float:
-        """The cost of the way to CURVE_RUNG after so many steps, and from there of the end of whichever wins, this one or the default."""
+        """The cost of the way to CURVE_RUNG after `num_steps_done`, and of the dearer end from there: this training's or the default's."""
         search_task = self._state.search_task
         steps = search_task.rung_steps(configuration, CURVE_RUNG) - num_steps_done
         comparisons = [CURVE_RUNG] if num_steps_done else [LANE_RUNG, CURVE_RUNG]
@@ -66,17 +67,22 @@ class ModelJudge:
     def advantage(self, name: str, rung: int) -> float:
         """What a candidate takes away from the default's error at the end of the budget, by its comparison at a rung; -inf: it diverged."""
         search_task, configuration = self._state.search_task, self._state.configurations[name]
-        error = self._error(name, rung)
+        error = self.error(name, rung)
         return find_advantage(
             self.curve,
-            math.log(self._error(DEFAULT, rung) / error) if error < math.inf else -math.inf,
+            math.log(self.error(DEFAULT, rung) / error) if error < math.inf else -math.inf,
             at=self._at(rung),
             whole=self.whole(DEFAULT),
             speed=find_speed(search_task.recipe(configuration), search_task.recipe(search_task.space.default)),
             work=search_task.work(configuration),
         )
 
-    def _error(self, name: str, rung: int) -> float:
+    def rank_leading(self, names: Iterable[str]) -> list[str]:
+        """Those of the compared lanes that lead over the default, the best first."""
+        advantages = {name: self.advantage(name, LANE_RUNG) for name in names}
+        return sorted((name for name in advantages if advantages[name] > 0), key=lambda name: -advantages[name])
+
+    def error(self, name: str, rung: int) -> float:
         """1 - key: the loss in units of a constant answer's, and the price of the network's cost."""
         return max(1 - self._state.comparisons[name][rung].key, _SMALLEST)
 

@@ -97,18 +97,13 @@ class ModelLanesStage:
     def _advantage(self, name: str) -> float:
         return self._judge.advantage(name, LANE_RUNG)
 
-    def _rank(self) -> list[str]:
-        """The compared lanes that lead over the default, the best first."""
-        advantages = {name: self._advantage(name) for name in self._compared}
-        return sorted((name for name in advantages if advantages[name] > 0), key=lambda name: -advantages[name])
-
     def _best(self) -> float:
         """The largest advantage, 0 without one."""
         return max([0.0, *(self._advantage(name) for name in self._compared)])
 
     def _let_go(self) -> set[str]:
         """End the trainings of all lanes that the race will not continue."""
-        kept = {DEFAULT, *self._rank()[:MOST_CHALLENGERS]}
+        kept = {DEFAULT, *self._judge.rank_leading(self._compared)[:MOST_CHALLENGERS]}
         self._state.keep_only(kept)
         self._state.forget_contributions(LANE_RUNG, [other for other in self._compared if other not in kept])
         return kept
@@ -186,21 +181,24 @@ class ModelLanesStage:
 
     def _choose_combination(self) -> _Worth | None:
         """A combination of the best changes, if the sum of what they promise is worth it."""
-        state, space, best = self._state, self._state.search_task.space, self._best()
-        tried = [Tried(configuration=state.configurations[name], key=self._advantage(name)) for name in self._compared]
+        space, best = self._state.search_task.space, self._best()
         changes = {change: self._advantage(name) for name in self._compared if (change := self._change_of(name)) is not None}
 
         def expect(combination: Configuration) -> float:
             return predict_combination(list_changes(space, space.default, combination), changes, best)
 
-        return self._find_worthy(list_combinations(space, Tried(configuration=space.default, key=0.0), tried), expect)
+        return self._find_worthy(list_combinations(space, Tried(configuration=space.default, key=0.0), self._list_tried()), expect)
+
+    def _list_tried(self) -> list[Tried]:
+        """The compared lanes with their advantages, in order."""
+        return [Tried(configuration=self._state.configurations[name], key=self._advantage(name)) for name in self._compared]
 
     def _choose_refinement(self, gain: float) -> _Worth | None:
         """A refinement of the best lane; nothing where no lane leads."""
-        state, best = self._state, self._rank()[:1]
+        state, best = self._state, self._judge.rank_leading(self._compared)[:1]
         if not best:
             return None
-        tried = [Tried(configuration=state.configurations[name], key=self._advantage(name)) for name in self._compared]
+        tried = self._list_tried()
         turn, rng = self._numbers.get(REFINEMENT, 0), stream(state.search_task.seed, "refinements", len(tried))
         refinements = list_refinements(state.search_task.space, state.configurations[best[0]], tried, turn, rng)
         return self._find_worthy(refinements, lambda _: gain)

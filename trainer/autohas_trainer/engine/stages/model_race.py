@@ -31,10 +31,8 @@ class ModelRaceStage:
 
     def begin(self) -> None:
         """Take the lanes that lead, the best first."""
-        state = self._state
-        advantages = {name: self._judge.advantage(name, LANE_RUNG) for name in state.trainings if name != DEFAULT}
-        leading = sorted((name for name in advantages if advantages[name] > 0), key=lambda name: -advantages[name])
-        self._challengers = leading[:MOST_CHALLENGERS]
+        lanes = [name for name in self._state.trainings if name != DEFAULT]
+        self._challengers = self._judge.rank_leading(lanes)[:MOST_CHALLENGERS]
         self._settle()
 
     def advance(self) -> bool:
@@ -59,7 +57,7 @@ class ModelRaceStage:
     def _standard_error(self, name: str) -> float:
         """That of the lead at CURVE_RUNG, as a share of the default's error; the contributions are of no use after it."""
         challenger, default = (self._state.comparisons[n][CURVE_RUNG] for n in (name, DEFAULT))
-        return paired_standard_error(challenger, default) / max(1 - default.key, 1e-12)
+        return paired_standard_error(challenger, default) / self._judge.error(DEFAULT, CURVE_RUNG)
 
     def _settle(self) -> None:
         """Give the challenger its steps; without one that is worth what it leaves the default behind, the default is the winner."""
