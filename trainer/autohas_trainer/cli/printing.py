@@ -13,7 +13,7 @@ from autohas_api.base.objective_metrics import metric_text
 from autohas_api.base.spec_errors import SpecError
 from autohas_api.base.yaml_file import Document, explain_unquoted
 from autohas_api.space.rates import value_text
-from autohas_trainer.reporting.sinks.effect_text import EFFECT_UNIT, change_text, effect_text
+from autohas_trainer.reporting.sinks.effect_text import EFFECT_UNIT, change_text, effect_rung, effect_text
 from autohas_trainer.reporting.sinks.longer_text import longer_sentence
 from autohas_trainer.reporting.sinks.model_text import model_sentence
 from autohas_trainer.reporting.sinks.progress_bar import duration
@@ -76,9 +76,8 @@ def print_result(console: Console, finished: FinishedSearch, folder: Path, repor
 def _effects_sentence(finished: FinishedSearch) -> str:
     """Name the two largest effects of single changes."""
     spec, default = finished.search.spec, finished.outcome.default
-    rung = "1/27 of the longest training" if spec.budget.is_for_model else "1/9 of a training"
     largest = [f"{e.decision} {change_text(spec, default, e)}: {effect_text(e)}" for e in finished.outcome.effects[:NUM_EFFECTS_NAMED]]
-    return f"Largest effects of single changes, after {rung}, {EFFECT_UNIT}: {'; '.join(largest)}"
+    return f"Largest effects of single changes, after {effect_rung(spec)}, {EFFECT_UNIT}: {'; '.join(largest)}"
 
 
 def _configuration(finished: FinishedSearch) -> Table:

@@ -18,6 +18,7 @@ from autohas_api.space.rates import trained_value
 from autohas_api.wire.messages import Effect, order_effects
 from autohas_trainer.events import PolicyRecord, RunInfo
 from autohas_trainer.reporting.sinks.device_peak import mfu, peak_flops
+from autohas_trainer.reporting.sinks.effect_text import effect_rung
 from autohas_trainer.reporting.sinks.live_state import STEP_SECONDS, CheckpointFacts, Snapshot
 from autohas_trainer.reporting.sinks.progress import eta_seconds
 
@@ -206,7 +207,7 @@ def _policy(policy: PolicyRecord, choices: Mapping[str, tuple[str, ...]], limit:
 
 def _effects(effects: Sequence[Effect], info: RunInfo) -> Iterator[Metric]:
     """Yield the effects of single changes, the largest where there are more than spec.monitoring.perChoiceLimit."""
-    rung = "1/27 of the longest training" if info.search.spec.budget.is_for_model else "1/9 of a training"
+    rung = effect_rung(info.search.spec)
     text = f"Gain of the default with one decision changed over the default, after {rung}, over the loss of a constant answer."
     effect = GaugeMetricFamily("autohas_trainer_effect_ratio", text, labels=["decision", "choice"])
     text = "Standard error of autohas_trainer_effect_ratio over the compared examples."

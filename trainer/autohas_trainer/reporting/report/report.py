@@ -31,7 +31,7 @@ from autohas_trainer.reporting.report import charts
 from autohas_trainer.reporting.report.candidate_names import explain_candidates
 from autohas_trainer.reporting.report.effects_chart import MAX_BARS, effects_chart
 from autohas_trainer.reporting.report.stage_usage import usage_texts
-from autohas_trainer.reporting.sinks.effect_text import change_text, signed_percent
+from autohas_trainer.reporting.sinks.effect_text import change_text, effect_rung, signed_percent
 from autohas_trainer.reporting.sinks.history import History, read_history
 from autohas_trainer.reporting.sinks.live_state import STAGE_ORDER
 from autohas_trainer.reporting.sinks.longer_text import longer_sentence
@@ -163,7 +163,7 @@ def render(finished: FinishedSearch, history: History, command: str | None) -> s
 
 def _describe_result(finished: FinishedSearch) -> dict[str, Any]:
     """What the page says about the winner and the default, by the names of the template."""
-    outcome, metric = finished.outcome, finished.search.spec.objective.metric_name
+    outcome, spec, metric = finished.outcome, finished.search.spec, finished.search.spec.objective.metric_name
     return {
         "finished": finished,
         "search": finished.search,
@@ -174,9 +174,7 @@ def _describe_result(finished: FinishedSearch) -> dict[str, Any]:
         "training_text": _training_text(finished),
         "longer": longer_sentence(finished),
         "model_split": model_sentence(finished),
-        "effect_rung": "1/27 of the longest training that the budget pays for"
-        if finished.search.spec.budget.is_for_model
-        else "1/9 of a training",
+        "effect_rung": effect_rung(spec) + (" that the budget pays for" if spec.budget.is_for_model else ""),
         "ending": ENDINGS.get(outcome.result.stop_reason),
         "is_default": dict(outcome.configuration) == dict(outcome.default),
         "gain": _gain(finished),
@@ -271,18 +269,13 @@ def _race_rows(finished: FinishedSearch) -> list[_RaceRow]:
     winner, rows = finished.outcome.winner, []
     parents = {record.name: record.parent for record in finished.outcome.candidates if record.parent is not None}
     for name in sorted(by_name, key=lambda n: (n == winner, *order[n]), reverse=True):
-        scores = by_name[name]
+        scores, role = by_name[name], "the result" if name == winner else "control" if name == DEFAULT else ""
         rows.append(
             _RaceRow(
                 name=name,
                 scores=tuple(scores.get(place, "") for place in range(len(fractions))),
                 is_winner=name == winner,
-                note=", ".join(
-                    [
-                        *(["the result"] if name == winner else ["control"] if name == DEFAULT else []),
-                        *([f"child of {parents[name]}"] if name in parents else []),
-                    ]
-                ),
+                note=", ".join(filter(None, (role, f"child of {parents[name]}" if name in parents else ""))),
             )
         )
     return rows

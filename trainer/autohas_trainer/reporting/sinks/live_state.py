@@ -152,10 +152,10 @@ class Snapshot:
     @property
     def total_checkpoint(self) -> CheckpointInfo | None:
         """The newest checkpoint, at the step that `total_position` counts."""
-        if self.checkpoint is None or self.run is None:
-            return None if self.checkpoint is None else self.checkpoint.info
+        if self.checkpoint is None:
+            return None
         info = self.checkpoint.info
-        return info.replace(step=info.step + self.run.steps_before)
+        return info if self.run is None else info.replace(step=info.step + self.run.steps_before)
 
     def active_seconds(self, now: float) -> float:
         """Seconds of work until `now`, over all processes and, in a comparison, over all runs."""
