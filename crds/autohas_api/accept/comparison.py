@@ -176,6 +176,7 @@ def _choose(document: str) -> tuple[list[Method], list[LeftOut]]:
 
 
 def label_search(search: Search) -> str:
-    """The algorithm of a search for people: AutoHAS OneFactor."""
+    """The algorithm of a search for people: AutoHAS OneFactor. A search for a model says so, since its winner trains longer."""
     row = search.spec.row
-    return row.name if row.strategy is None else f"{row.name} {row.strategy}"
+    name = row.name if row.strategy is None else f"{row.name} {row.strategy}"
+    return f"{name}, for a model" if search.spec.budget.is_for_model else name

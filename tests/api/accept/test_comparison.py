@@ -14,6 +14,7 @@ from autohas_api.accept.comparison import (
     choose_methods,
     count_runs,
     describe_comparison,
+    label_search,
     search_of,
     without_comparison,
 )
@@ -149,3 +150,16 @@ def test_the_default_of_a_search_for_a_model_is_that_of_all_methods(schedule: st
         run = search_of(method, search, 0).spec
         assert (run.budget.purpose, run.task.recipe.decay_fraction) == (None, decay)
         accept(search_of(method, search, 0).to_json())
+
+
+@pytest.mark.parametrize(("purpose", "label"), [({}, "AutoHAS OneFactor"), ({"for": "Model"}, "AutoHAS OneFactor, for a model")])
+def test_the_label_says_what_the_budget_is_for(purpose: dict[str, str], label: str) -> None:
+    """A table that names the user's search by its algorithm tells a search for a model from one for a configuration."""
+    search = _search(
+        task__recipe={"schedule": "WSD"},
+        training={"steps": 300},
+        algorithm={"name": "AutoHAS", "autoHAS": {"strategy": "OneFactor"}},
+        budget={"trainings": "6", **purpose},
+    )
+
+    assert label_search(search) == label
