@@ -105,6 +105,22 @@ def test_a_kept_default_is_said_plainly(tmp_path: Path) -> None:
     assert "Nothing beat the default configuration: it reaches 90.00 % test accuracy." in _words(render(kept, _history(), None))
 
 
+def test_a_default_that_met_no_other_configuration_has_beaten_none(tmp_path: Path) -> None:
+    """A search for a model may end before its first lane: the page and the console say that nothing was compared."""
+    found = _finished(tmp_path, a_search())
+    alone = tuple(record for record in found.outcome.candidates if record.name == "default")
+    assert alone
+    kept = replace(found, outcome=replace(found.outcome, winner="default", configuration=found.outcome.default, candidates=alone))
+    printed = io.StringIO()
+    print_result(Console(file=printed, width=200), kept, tmp_path, None)
+    words = _words(render(kept, _history(), None))
+
+    start = "No other configuration was compared with the default configuration: "
+    assert f"{start}it reaches 90.00 % test accuracy." in words
+    assert f"{start}test accuracy 90.00 %" in printed.getvalue()
+    assert "Nothing beat" not in words + printed.getvalue()
+
+
 def test_the_note_says_how_far_another_seed_can_move_the_scores(tmp_path: Path) -> None:
     """Points for shares; where the metric has a unit of its own, only that another seed gives other numbers; and the command to check."""
     accuracy = _words(render(_finished(tmp_path, a_search()), _history(), None))

@@ -47,8 +47,7 @@ def print_result(console: Console, finished: FinishedSearch, folder: Path, repor
         f"; the default configuration: {metric_text(metric, result.default_test_score)}" if result.default_test_score is not None else ""
     )
     if outcome.configuration == outcome.default:
-        start = "Nothing beat the default configuration" if finished.search.spec.row.is_search else "The default configuration"
-        console.print(f"{start}: test {metric} {metric_text(metric, result.test_score)}", style="bold", highlight=False)
+        console.print(f"{_introduce_default(finished)}: test {metric} {metric_text(metric, result.test_score)}", style="bold", highlight=False)
     else:
         console.print(f"Test {metric} {metric_text(metric, result.test_score)}{comparison}", style="bold", highlight=False)
     if result.test_mean is not None and result.test_standard_deviation is not None:
@@ -71,6 +70,15 @@ def print_result(console: Console, finished: FinishedSearch, folder: Path, repor
     console.print(f"{folder}/: {names}", highlight=False, soft_wrap=is_wide)
     if report is not None:
         console.print(f"Report: {report}", highlight=False, soft_wrap=is_wide)
+
+
+def _introduce_default(finished: FinishedSearch) -> str:
+    """What is known of the default, which is the answer."""
+    if not finished.search.spec.row.is_search:
+        return "The default configuration"
+    if finished.is_default_alone:
+        return "No other configuration was compared with the default configuration"
+    return "Nothing beat the default configuration"
 
 
 def _effects_sentence(finished: FinishedSearch) -> str:

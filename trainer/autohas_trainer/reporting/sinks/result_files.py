@@ -22,6 +22,7 @@ from autohas_trainer.atomic_file import write_atomically
 from autohas_trainer.config_yaml import config_text
 from autohas_trainer.errors import DataError
 from autohas_trainer.events import (
+    DEFAULT,
     CandidateRecord,
     Event,
     LongerTraining,
@@ -70,6 +71,11 @@ class FinishedSearch:
     """Number of steps of one full training."""
     num_train: int = 0
     """Number of examples of the train split; 0 in a result of an earlier version."""
+
+    @property
+    def is_default_alone(self) -> bool:
+        """Whether nothing but the default was compared, as where a search for a model begins no lane: then nothing has lost to it."""
+        return {record.name for record in self.outcome.candidates} == {DEFAULT}
 
 
 class FilesSink:
