@@ -117,6 +117,29 @@ def test_a_run_of_a_comparison_counts_what_came_before_it(tmp_path: Path) -> Non
     assert health_of(state.snapshot(), clock.now, 900).text.startswith("ok: run 3 of 4, stage Lanes, step 10")
 
 
+def test_seconds_of_work_never_fall_between_two_runs(tmp_path: Path) -> None:
+    """Until the next run starts, the last one's time is shown to pass, which the books do not count: a counter waits for them."""
+    clock, info = FakeClock(), run_info(tmp_path)
+    state = LiveState(clock)
+    shown = []
+
+    def look(seconds: float) -> None:
+        clock.now += seconds
+        shown.append(state.snapshot().active_seconds(clock.now))
+
+    state.enter_run(PLACE)
+    state.emit(SearchStarted(info=info))
+    look(30)
+    state.enter_run(replace(PLACE, number=4, num_finished=3, seconds_before=110.0))
+    look(5)
+    state.emit(SearchStarted(info=info))
+    for _ in range(4):
+        look(2)
+
+    assert shown == [110, 115, 115, 115, 116, 118]
+    assert state.snapshot().run_seconds(clock.now) == 8
+
+
 def test_the_next_run_of_a_comparison_begins_with_nothing_of_the_last(tmp_path: Path) -> None:
     """Until it starts, what was known stands, so that a poll in between goes not back; a sentence that both say is a notice once."""
     clock, info = FakeClock(), run_info(tmp_path)

@@ -97,7 +97,7 @@ def _record(job: Job, run: Run, comparison: Comparison, state: LiveState, stop: 
         raise NumericalError(record.failure)
     snapshot = state.snapshot()
     if snapshot.run is not None and snapshot.run.number == run.number:  # it has worked in this process
-        seconds = record.seconds if record.seconds is not None else snapshot.active_seconds(time.monotonic()) - snapshot.run.seconds_before
+        seconds = record.seconds if record.seconds is not None else snapshot.run_seconds(time.monotonic())
         record = replace(record, steps=snapshot.position, seconds=round(seconds, 3))
     else:  # a kill came between its result and compare.json
         record = replace(record, steps=_count_steps(run.folder))

@@ -47,7 +47,9 @@ def print_result(console: Console, finished: FinishedSearch, folder: Path, repor
         f"; the default configuration: {metric_text(metric, result.default_test_score)}" if result.default_test_score is not None else ""
     )
     if outcome.configuration == outcome.default:
-        console.print(f"{_introduce_default(finished)}: test {metric} {metric_text(metric, result.test_score)}", style="bold", highlight=False)
+        console.print(
+            f"{_introduce_default(finished)}: test {metric} {metric_text(metric, result.test_score)}", style="bold", highlight=False
+        )
     else:
         console.print(f"Test {metric} {metric_text(metric, result.test_score)}{comparison}", style="bold", highlight=False)
     if result.test_mean is not None and result.test_standard_deviation is not None:

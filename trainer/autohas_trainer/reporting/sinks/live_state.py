@@ -128,6 +128,8 @@ class Snapshot:
     """What the stages that have ended used."""
     run: ComparedRun | None = None
     """The place of this search in a comparison; None for a search of its own. Everything else is of this search alone, notices aside."""
+    least_active_seconds: float = 0.0
+    """What `active_seconds` was when this run of a comparison started: the pause before it was shown as work, and a counter never falls."""
 
     @property
     def position(self) -> int:
@@ -161,8 +163,12 @@ class Snapshot:
         """Seconds of work until `now`, over all processes and, in a comparison, over all runs."""
         if self.info is None:
             return 0.0
-        earlier = self.info.active_seconds + (self.run.seconds_before if self.run is not None else 0.0)
-        return earlier + max(0.0, now - self.started_at)
+        earlier = self.run.seconds_before if self.run is not None else 0.0
+        return max(self.least_active_seconds, earlier + self.run_seconds(now))
+
+    def run_seconds(self, now: float) -> float:
+        """Seconds of work on this search until `now`, over all processes; without the other runs of a comparison."""
+        return 0.0 if self.info is None else self.info.active_seconds + max(0.0, now - self.started_at)
 
     @property
     def starts(self) -> int:
@@ -326,9 +332,14 @@ class LiveState:
 
     def _forget_last_run(self, run: ComparedRun) -> None:
         """Drop what belongs to the run before this one; counters of the process and notices stay."""
-        now = self._clock()
-        failures = self._snapshot.num_checkpoint_failures
-        self._snapshot = Snapshot(begun_at=self._snapshot.begun_at, active_at=now, num_checkpoint_failures=failures, run=run)
+        now, last = self._clock(), self._snapshot
+        self._snapshot = Snapshot(
+            begun_at=last.begun_at,
+            active_at=now,
+            num_checkpoint_failures=last.num_checkpoint_failures,
+            run=run,
+            least_active_seconds=last.active_seconds(now),
+        )
         self._first, self._latest, self._rewarded, self._train_loss = None, None, None, None
         self._uses.clear()
 
