@@ -210,7 +210,7 @@ class Result(Message):
     runners_up: Annotated[list[RunnerUp], Field(max_length=MAX_RUNNERS_UP)] | None = None
     """The next best candidates, the longest trained and best first, as many as have room; None where there is none."""
     comparison: Annotated[list[MethodOutcome], Field(max_length=MAX_COMPARED)] | None = None
-    """A row for each method of `algorithm.compare`, the user's search first; None without a comparison, or where it finds no room."""
+    """A row for each method of `algorithm.compare`, the user's search first; empty where it finds no room, None without a comparison."""
 
 
 class Interrupted(Message):

@@ -122,9 +122,13 @@ def add_comparison(result: Result, comparison: Sequence[MethodOutcome]) -> Resul
     """The result with a comparison, for which it gives up the least important facts until it fits the termination message.
 
     In this order: the last runner-up, the smallest effect, the name of an architecture decision, and where nothing else is left, the
-    comparison; result.json and compare.json have all of them.
+    rows of the comparison, which leaves an empty list; result.json and compare.json have all of them.
     """
-    longer = result.replace(comparison=list(comparison))
+    return _fit(result.replace(comparison=list(comparison))) or _fit(result.replace(comparison=[])) or result
+
+
+def _fit(longer: Result) -> Result | None:
+    """The result without its least important facts until it fits the termination message; None where what is left does not fit."""
     while len(canonical(longer.to_json()).encode()) > MAX_TERMINATION_MESSAGE_BYTES:
         if longer.runners_up:
             longer = longer.replace(runners_up=longer.runners_up[:-1] or None)
@@ -136,7 +140,7 @@ def add_comparison(result: Result, comparison: Sequence[MethodOutcome]) -> Resul
             kept = dict(list(longer.architecture.items())[:-1])
             longer = longer.replace(architecture=kept, architecture_omitted=longer.architecture_omitted + 1)
         else:
-            return result
+            return None
     return longer
 
 
@@ -223,6 +227,8 @@ def _check_form(result: Result, spec: Spec) -> None:
         )
     if result.comparison is not None and spec.algorithm.compare is None:
         raise MessageError("result has a comparison, which only algorithm.compare asks for")
+    if result.comparison is None and spec.algorithm.compare is not None:
+        raise MessageError("result has no comparison, which algorithm.compare asks for: the trainer's image ran something else")
 
 
 def _runners_up(result: Result, space: Space) -> list[RunnerUpStatus] | None:

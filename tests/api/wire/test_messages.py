@@ -199,6 +199,17 @@ def test_a_comparison_takes_the_room_of_less_important_facts() -> None:
     assert word.replace(comparison=None, effects=None) == largest.replace(effects=None)
 
 
+def test_a_comparison_without_room_leaves_an_empty_list() -> None:
+    """So that a result whose comparison found no room is told from one of an image that made none."""
+    full = _largest_result().replace(values=["-1.234567890123456789012345e-05"] * 64, effects=None)
+    assert len(encode_termination_message(full)) < 4096
+    word = add_comparison(full, _rows())
+
+    assert word.comparison == []
+    assert decode_termination_message(encode_termination_message(word)) == word
+    assert word.replace(comparison=None) == full
+
+
 def test_a_comparison_costs_a_result_with_room_nothing() -> None:
     """Three runners-up stay next to four methods."""
     small = add_runners_up(_largest_result().replace(values=["0.1"], choices=[1], effects=None), [_runner_up(n, 2) for n in range(3)])

@@ -227,6 +227,19 @@ def test_a_comparison_becomes_rows_by_name() -> None:
     assert "comparison" not in none.to_json()
 
 
+def test_a_result_without_the_comparison_that_was_asked_for_is_not_believed() -> None:
+    """An image that ran the search alone did not do what the spec says; an empty list had no room in the message, and is believed."""
+    job = stored_job(COMPARING)
+    texts = (result_text(COMPARING), result_text(COMPARING, comparison=[]))
+    lacking, full = (decide(observe(COMPARING, job, ended_pod(job, code=0, message=text)), RUNNING).status for text in texts)
+
+    assert (lacking.phase, full.phase) == (Phase.FAILED, Phase.SUCCEEDED)
+    assert lacking.result is None
+    assert full.result is not None
+    assert full.result.comparison is None
+    assert "result has no comparison, which algorithm.compare asks for" in str(lacking.to_json())
+
+
 def test_a_finished_search_is_left_alone() -> None:
     """Whatever happens to Job and pods, only observedGeneration changes."""
     seen = observe(SEARCH, JOB, ended_pod(JOB, code=0, message=result_text(SEARCH)))
