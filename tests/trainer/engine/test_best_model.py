@@ -169,36 +169,46 @@ def test_the_share_of_the_search_is_named_where_it_ends_the_search(tmp_path: Pat
     assert "0.00 %, but the budget has no room for it: lanes may take 50 % of it at most; " in _why_it_ended(sink)
 
 
-def test_the_default_continues_where_the_winner_diverges_in_its_last_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes what is left, a decay at its end included, and overdraws the budget by that decay at most."""
+@pytest.mark.parametrize("trainings", [3, 6])
+@pytest.mark.parametrize("end", ["early", "decay", "last step"])
+@pytest.mark.parametrize("schedule", ["WSD", "Constant"])
+def test_the_default_continues_where_the_winner_diverges_in_its_last_part(
+    trainings: int, end: str, schedule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes what is left: a decay that this does not pay for is cut, so that the budget is overdrawn by 1/25 at most."""
     _judge(monkeypatch, lambda values, _: 0.5 - 0.1 * (values["width_1"] == "128"))
     take_step = training_module.Training.step
 
     def step(self: Training) -> float | None:
         loss = take_step(self)
-        if self.num_steps_done == 300 and self._search_task.space.as_mapping(self.configuration)["width_1"] == "128":
+        at = {"early": trainings * STEPS // 9 + 3, "decay": 0.9 * self.length.total, "last step": self.length.total}[end]
+        if self.num_steps_done >= at and self._search_task.space.as_mapping(self.configuration)["width_1"] == "128":
             self.is_diverged = True
             return math.nan
         return loss
 
     monkeypatch.setattr(training_module.Training, "step", step)
-    sink = _run(_document("3"), tmp_path)
+    sink = _run(_document(str(trainings), schedule=schedule), tmp_path)
     assert sink.outcome is not None
     split = sink.outcome.model_budget
     assert split is not None
 
     assert sink.outcome.winner == "default"
+    assert not [notice for notice in sink.notices if notice.reason == "BudgetExceeded"]
     assert [notice.reason for notice in sink.notices if notice.reason == "WinnerDiverged"] == ["WinnerDiverged"]
     assert _steps(sink, "default") == split.steps == sink.outcome.recipe["steps"]
-    assert split.steps > split.decay_from >= 100
-    assert sink.outcome.result.trainings <= 3 + (split.steps - split.decay_from) / STEPS
+    assert split.decay_from >= trainings * STEPS // 9
+    assert (split.steps > split.decay_from) == (schedule == "WSD")
+    assert sink.outcome.result.trainings <= trainings * (1.0 if end == "early" else 1.04)
+    if end == "last step" and schedule == "WSD":
+        assert split.steps - split.decay_from >= 0.03 * trainings * STEPS
 
 
 def test_a_divergence_in_the_last_step_is_read_there() -> None:
     """The last step of an open training is at no rung: its loss is read all the same, so that no later step is booked."""
     task = _search_task(_document())
     training = Training(task, task.space.default)
-    training.length.settle(0, 6)
+    training.length.settle(0, 6, 6)
     read = [training.step() is not None for _ in range(6)]
 
     assert training.is_finished
@@ -301,7 +311,7 @@ def test_the_decay_begins_so_that_it_ends_with_the_budget(done: int, most: int) 
     recipe = task.recipe(task.space.default)
     length = Length(recipe, lambda rung: rung, is_open=True)
     assert (length.total, length.is_settled) == (math.inf, False)
-    length.settle(done, most)
+    length.settle(done, most, 2 * most + 2)
     assert length.decay_from is not None
 
     assert length.decay_from >= done
@@ -323,19 +333,33 @@ def test_half_of_a_model_s_training_is_decay(purpose: str | None, recipe: dict[s
     assert task.recipe(task.space.default).decay_fraction == fraction
 
 
+@pytest.mark.parametrize(("done", "most", "total"), [(900, 1200, 1125), (900, 1000, 1000), (1000, 1000, 1001), (1000, 1040, 1040)])
+def test_a_decay_that_nothing_pays_for_is_cut(done: int, most: int, total: int) -> None:
+    """A fifth after 900 steps are 225 more; where fewer are paid for these, but one at least."""
+    task = _search_task(_document(decayFraction="0.2"))
+    length = task.length(task.space.default)
+    length.settle(done, done, most)
+
+    assert (length.decay_from, length.total) == (done, total)
+    assert [length.multiplier(step) for step in (done, total - 1)] == pytest.approx([1.0, 1 / (total - done)])
+
+
+@pytest.mark.parametrize(("done", "wanted", "most", "total"), [(123, 1234, 1234, 1234), (700, 800, 860, 860), (700, 700, 701, 701)])
 @pytest.mark.parametrize("kind", ["WSD", "Constant"])
-def test_the_rates_of_an_open_training_are_those_of_one_whose_length_was_known(kind: str) -> None:
-    """At every step, from the warm-up to the end, to the last bit."""
+def test_the_rates_of_an_open_training_are_those_of_one_whose_length_was_known(
+    kind: str, done: int, wanted: int, most: int, total: int
+) -> None:
+    """At every step, from the warm-up to the end, to the last bit; also where its decay was cut."""
     task = _search_task(_document(schedule=kind, warmupFraction="0.1"))
     length = task.length(task.space.default)
-    length.settle(123, 1234)
+    length.settle(done, wanted, most)
     known = length.recipe
     schedule = Schedule(
         kind=known.schedule, warmup_fraction=known.warmup_fraction, floor=known.schedule_floor, decay_fraction=known.decay_fraction
     )
 
     assert [length.multiplier(step) for step in range(known.steps)] == [schedule.at(step, known.steps) for step in range(known.steps)]
-    assert known.steps == 1234
+    assert known.steps == (total if kind == "WSD" else max(wanted, done + 1))
 
 
 def test_a_lane_that_continues_is_the_whole_training_bit_for_bit(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from autohas_api.algorithms.stage_plan import FINALISTS, num_challengers
 
 __all__ = [
     "FINALISTS_PER_CHALLENGER",
+    "OVERDRAFT",
     "SLACK",
     "TOLERANCE",
     "Lanes",
@@ -33,6 +34,10 @@ SLACK: Final = 1e-9
 
 TOLERANCE: Final = 0.02
 """Share of the budget by which what was planned may exceed it: rungs are whole steps, the plan counts with ninths and thirds."""
+
+OVERDRAFT: Final = 0.04
+"""Share of the budget by which its last training may exceed it: the first challenger, without which a race decides nothing, and the decay
+of a default that takes the place of a diverged winner, without which it is no model."""
 
 Item = TypeVar("Item")
 

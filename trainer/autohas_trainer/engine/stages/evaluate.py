@@ -8,8 +8,9 @@ from typing import Any
 
 from autohas_api.wire.messages import Stage
 from autohas_api.wire.reasons import NoticeReason
-from autohas_trainer.engine.accounting.spending import SLACK
+from autohas_trainer.engine.accounting.spending import OVERDRAFT, SLACK
 from autohas_trainer.engine.search_state import DEFAULT, SearchState
+from autohas_trainer.engine.stages.model_judge import ModelJudge
 from autohas_trainer.engine.stages.ranking import report_rung
 from autohas_trainer.errors import NumericalError
 
@@ -58,13 +59,20 @@ class EvaluateStage:
         return False
 
     def _settle_length(self) -> None:
-        """Let a winner's training of open length end with what is left of the budget; others have a length already."""
-        state, search_task, training = self._state, self._state.search_task, self._state.trainings[self._winner]
+        """Let a winner's training of open length end with what is left of the budget; others have a length already.
+
+        The race has kept the price of the winner's decay. The default, which follows a winner that diverged, may find less: what its decay
+        would cost beyond the overdraft of a race is cut off.
+        """
+        state, training, done = self._state, self._state.trainings[self._winner], self._state.trainings[self._winner].num_steps_done
         if training.length.is_settled or training.is_diverged:
             return
-        left = state.trainings_left - search_task.comparison_work(training.configuration, search_task.rungs.last)
-        further = math.floor(max(0.0, left) / search_task.step_work(training.configuration) + SLACK)
-        training.length.settle(training.num_steps_done, training.num_steps_done + further)
+        left, step = ModelJudge(state).left_for(self._winner), state.search_task.step_work(training.configuration)
+        further, most = (
+            math.floor(max(0.0, trainings) / step + SLACK)
+            for trainings in (left, left + OVERDRAFT * state.search_task.plan.search_trainings)
+        )
+        training.length.settle(done, done + further, done + most)
 
     def _report_end(self) -> None:
         """Record the last comparison of a winner of open length: no race has."""

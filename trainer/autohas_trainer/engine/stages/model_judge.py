@@ -34,11 +34,15 @@ class ModelJudge:
         """What the error at the end gains, as a logarithm, if `cost` trainings do not go into the winner."""
         return price_search(self.curve, self.whole(DEFAULT), cost)
 
+    def left_for(self, name: str) -> float:
+        """What is left for the steps of a candidate that is the winner: its last comparison is set aside, in trainings."""
+        search_task = self._state.search_task
+        return self._state.trainings_left - search_task.comparison_work(self._state.configurations[name], search_task.rungs.last)
+
     def whole(self, name: str) -> float:
         """What the training of a candidate costs that continues with all that is left, in trainings."""
-        training, search_task = self._state.trainings[name], self._state.search_task
-        end = search_task.comparison_work(training.configuration, search_task.rungs.last)
-        return self._state.trainings_left - end + training.num_steps_done * search_task.step_work(training.configuration)
+        training = self._state.trainings[name]
+        return self.left_for(name) + training.num_steps_done * self._state.search_task.step_work(training.configuration)
 
     def lane_price(self, configuration: Configuration) -> float:
         """The cost of a lane and of its comparison."""

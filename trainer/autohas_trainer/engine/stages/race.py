@@ -18,6 +18,7 @@ from autohas_api.wire.reasons import NoticeReason
 from autohas_trainer.algorithms import Candidate
 from autohas_trainer.engine.accounting.spending import (
     FINALISTS_PER_CHALLENGER,
+    OVERDRAFT,
     TOLERANCE,
     Race,
     choose_affordable,
@@ -38,8 +39,6 @@ _MORE_PROPOSALS: Final = 64
 """Proposals beyond the plan that a wider race may take from the supernet before it takes lanes of the design."""
 _LOOK_AHEAD: Final = 24
 """Lanes of the design that are looked at, and as many again for each training that is left."""
-_OVERDRAFT: Final = 0.04
-"""Share of the budget by which the first challenger may exceed it: without one the race decides nothing."""
 
 
 class RaceStage:
@@ -181,7 +180,7 @@ class RaceStage:
             better = [name for name in order if beats(comparisons[name][rung], comparisons[lane][rung])]
             order = list(dict.fromkeys((*better, lane, *order)))
         left = self._state.trainings_left - self._state.prices(DEFAULT).last
-        overdraft = _OVERDRAFT * self._state.search_task.plan.search_trainings
+        overdraft = OVERDRAFT * self._state.search_task.plan.search_trainings
         chosen: list[str] = []
         for name in order:
             prices = [self._state.prices(other) for other in (*chosen, name)]

@@ -33,6 +33,8 @@ class Length:
         self.rung = rung_steps
         self._is_open = is_open
         self.decay_from: int | None = None
+        self.decay_to: int | None = None
+        """Where a decay ends that was cut; None for one that takes the recipe's share."""
 
     @property
     def is_settled(self) -> bool:
@@ -55,19 +57,24 @@ class Length:
     def _decay(self) -> int:
         """Steps of the decay that has begun."""
         assert self.decay_from is not None  # noqa: S101 - asked for when it is settled
-        return self.count_decay(self.decay_from)
+        return self.count_decay(self.decay_from) if self.decay_to is None else self.decay_to - self.decay_from
 
     def count_decay(self, begin: int) -> int:
         """Steps of an open training that follow step `begin` if its decay begins there; a constant rate has none."""
         return decay_steps(begin, self._recipe.decay_fraction) if self._recipe.schedule == "WSD" else 0
 
-    def settle(self, num_steps_done: int, most: int) -> None:
-        """Begin the decay at the latest step from which it ends within `most` steps, but not before the next one."""
-        begin = max(num_steps_done + 1, most)  # the last step makes a model of the averaged weights
+    def settle(self, num_steps_done: int, wanted: int, most: int) -> None:
+        """Begin the decay at the latest step from which it ends within `wanted` steps, but not before the next one.
+
+        A decay that then ends after `most` steps, which are `wanted` or more, is cut there; one step of it remains.
+        """
+        begin = max(num_steps_done + 1, wanted)  # the last step makes a model of the averaged weights
         if self._recipe.schedule == "WSD":
-            begin = max(num_steps_done, math.floor(most * (1 - self._recipe.decay_fraction)) + 1, 1)
-            while begin > max(num_steps_done, 1) and begin + decay_steps(begin, self._recipe.decay_fraction) > most:
+            begin = max(num_steps_done, math.floor(wanted * (1 - self._recipe.decay_fraction)) + 1, 1)
+            while begin > max(num_steps_done, 1) and begin + decay_steps(begin, self._recipe.decay_fraction) > wanted:
                 begin -= 1
+            if begin + decay_steps(begin, self._recipe.decay_fraction) > max(most, begin + 1):
+                self.decay_to = max(most, begin + 1)
         self.decay_from = begin
 
     def multiplier(self, step: int) -> float:

@@ -375,6 +375,7 @@ class Training:
             "diverged": self.is_diverged,
             "fault": self.fault,
             **({"decayFrom": self.length.decay_from} if self.length.decay_from is not None else {}),
+            **({"decayTo": self.length.decay_to} if self.length.decay_to is not None else {}),
         }
 
     @torch.no_grad()
@@ -386,7 +387,7 @@ class Training:
             CandidateError: the network cannot be built.
         """
         self.num_steps_done, self.is_diverged = int(state["step"]), bool(state["diverged"]) or self.fault is not None
-        self.length.decay_from = state.get("decayFrom")
+        self.length.decay_from, self.length.decay_to = state.get("decayFrom"), state.get("decayTo")
         if self.is_diverged or not (self.num_steps_done or tensors):
             return
         self.begin()

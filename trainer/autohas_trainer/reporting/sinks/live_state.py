@@ -333,13 +333,8 @@ class LiveState:
     def _forget_last_run(self, run: ComparedRun) -> None:
         """Drop what belongs to the run before this one; counters of the process and notices stay."""
         now, last = self._clock(), self._snapshot
-        self._snapshot = Snapshot(
-            begun_at=last.begun_at,
-            active_at=now,
-            num_checkpoint_failures=last.num_checkpoint_failures,
-            run=run,
-            least_active_seconds=last.active_seconds(now),
-        )
+        fresh = Snapshot(begun_at=last.begun_at, active_at=now, num_checkpoint_failures=last.num_checkpoint_failures)
+        self._snapshot = replace(fresh, run=run, least_active_seconds=last.active_seconds(now))
         self._first, self._latest, self._rewarded, self._train_loss = None, None, None, None
         self._uses.clear()
 
