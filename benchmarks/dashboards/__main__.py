@@ -83,6 +83,9 @@ def draw_panel(axes: Axes, name: str, targets: list[dict[str, Any]], start_s: fl
     """The kind of plot that Grafana would choose, roughly."""
     axes.set_title(name)
     kind = targets[0]["kind"]
+    if kind == "barchart":
+        draw_bars(axes, targets)
+        return
     series = [one for target in targets for one in read(target, start_s)]
     if kind == "xychart":
         draw_against(axes, series)
@@ -140,11 +143,22 @@ def draw_against(axes: Axes, series: list[Series]) -> None:
     axes.set_ylabel(y_name)
 
 
+def draw_bars(axes: Axes, targets: list[dict[str, Any]]) -> None:
+    """The latest effect of each change as a bar, the largest first, and its standard error as a line."""
+    effects, errors = ({name: values[-1] for name, _, values in read(target, 0.0)} for target in targets)
+    shown = sorted(effects, key=lambda name: effects[name], reverse=True)
+    axes.barh(shown, [effects[name] for name in shown], xerr=[errors[name] for name in shown], color=COLORS[0], ecolor=COLORS[1])
+    axes.tick_params(axis="y", labelsize=5)
+    axes.invert_yaxis()
+    axes.locator_params(axis="x", nbins=4)
+    axes.set_xlabel("effect, with its standard error")
+
+
 def draw_states(axes: Axes, series: list[Series]) -> None:
     """A row per series; it is filled where the value is 1."""
     for row, (_, seconds, values) in enumerate(series):
         axes.broken_barh([(at, 1.05) for at, value in zip(seconds, values, strict=True) if value == 1], (row - 0.4, 0.8), color=COLORS[0])
-    axes.set_yticks(range(len(series)), [name for name, _, _ in series], fontsize=5)
+    axes.set_yticks(range(len(series)), [name for name, _, _ in series], fontsize=min(5, 90 / len(series)))
     axes.invert_yaxis()
 
 
