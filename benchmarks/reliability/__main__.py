@@ -43,8 +43,8 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
 }
 """`spec.algorithm` of each strategy."""
 SEARCHES_UPDATE_RULE_ONLY = ("OneStep", "Paired", "Published", "Argmax", "RandomSharing")
-TRAININGS = {"BOHB": "13"}
-"""`spec.budget.trainings` where the search of the others ends before anything is learned: BOHB needs 18 trials at one rung."""
+TRAININGS = {"BOHB": "18", "RegularizedEvolution": "5"}
+"""`spec.budget.trainings` where the search of the others is refused: BOHB needs 18 trials at one rung, evolution its first population."""
 MAX_KILLS_PER_SEARCH = 5
 
 
