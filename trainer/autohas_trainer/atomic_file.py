@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 __all__ = ["fsync", "move_durably", "name_os_errors", "replace_file", "write_atomically", "write_durably"]
@@ -39,12 +39,18 @@ def replace_file(path: Path) -> Iterator[Path]:
         yield temporary
         move_durably(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
         error.filename, error.filename2 = str(path), None
         raise
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
         raise
+
+
+def _remove(temporary: Path) -> None:
+    """Remove a temporary file if the disk lets us: what has failed before is what the user must know."""
+    with suppress(OSError):
+        temporary.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

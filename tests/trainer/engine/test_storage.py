@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 
 from autohas_api.base.exit_codes import ExitCode
+from autohas_trainer.atomic_file import write_atomically
 from autohas_trainer.cli.exits import exit_of
 from autohas_trainer.engine.checkpointing import tensor_file
 from autohas_trainer.engine.checkpointing.tensor_file import write_tensors
@@ -23,6 +24,24 @@ from autohas_trainer.reporting.sinks.live_state import LiveState
 from engine_fixtures import Killed, MemorySink, Stop, search, small_search, wait_for_checkpoint
 
 TENSORS = {"a": torch.zeros(4)}
+
+
+def test_a_read_only_file_system_is_named_by_the_file_that_the_user_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux refuses to remove a file there even where none is: the name of the temporary file would reach the user."""
+    path = tmp_path / "compare.json"
+    path.write_text("whole")
+
+    def refuse(place: Path, *_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(place))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", refuse)
+        patch.setattr(Path, "unlink", refuse)
+        with pytest.raises(OSError, match="Read-only") as caught:
+            write_atomically(path, b"new")
+
+    assert exit_of(caught.value).sentence == f"{path}: the file system is read-only; mount it writable, then resume"
+    assert path.read_text() == "whole"
 
 
 class Disk:
