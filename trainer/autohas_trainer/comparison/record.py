@@ -42,7 +42,7 @@ class RunRecord:
         failure: Why it has no result; None where it has one. Such a run is worse than every other.
         test: Metric of the winner on the test split; None where the run failed, like all numbers below.
         selection: The same on the selection split.
-        default_test: The same of the default after a training of the search's length; None where it was not trained in full.
+        default_test: The same of the default after a training of `training.steps`; None where it was not trained, or longer.
         trainings: Work in trainings of the default at the search's own length.
         seconds: Of work, over all processes; in a pod also of a run that failed.
         steps: Over all stages, as a pod counted them; 0 on a laptop, which follows each run for itself.

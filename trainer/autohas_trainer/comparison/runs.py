@@ -219,7 +219,7 @@ def _take(run: Run, finished: FinishedSearch, budget: float) -> RunRecord:
         file_digest=digest_file(run.folder / RESULT_FILE),
         test=result.test_score,
         selection=result.selection_score,
-        default_test=None if is_as_long else result.default_test_score,
+        default_test=None if is_as_long or run.search.spec.budget.is_for_model else result.default_test_score,
         trainings=round(result.trainings * (budget if is_as_long else 1), 6),
         seconds=round(sum(outcome.seconds_by_stage.values()), 3),
         is_default=dict(outcome.configuration) == dict(outcome.default),
