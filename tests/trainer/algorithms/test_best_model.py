@@ -139,6 +139,6 @@ def test_a_combination_promises_the_sum_of_its_changes_beyond_the_best() -> None
 
 def test_the_end_of_the_search_has_its_own_reason() -> None:
     """Nothing is left; training is worth more; or the search has taken what it may."""
-    assert explain_end(None) == "no other configuration is left that the budget pays for"
+    assert explain_end(None) == "no change of one decision and no combination of what helped is left that the budget pays for"
     assert explain_end((0.01, 0.02)) == "one more lane promises 1.00 % of the error, and the same work of training 2.00 %"
     assert explain_end((0.01, 0.0)).endswith(" training 0.00 %, but the budget has no room for it: lanes may take 50 % of it at most")

@@ -23,9 +23,10 @@ from autohas_trainer.engine.training.comparison import Comparison, encode, lose_
 from autohas_trainer.engine.training.length import Length, decay_steps
 from autohas_trainer.engine.training.search_task import SearchTask
 from autohas_trainer.engine.training.training import Training
+from autohas_trainer.errors import Interrupted
 from autohas_trainer.events import StepRecord
 from autohas_trainer.optim import Schedule
-from engine_fixtures import Killed, MemorySink, search, small_search
+from engine_fixtures import Killed, MemorySink, Stop, search, small_search
 
 STEPS = 300
 BUDGET = 6
@@ -154,7 +155,10 @@ def test_a_space_that_was_tried_whole_promises_nothing(tmp_path: Path, monkeypat
     assert sink.outcome.model_budget is not None
 
     assert len(_lanes(sink)) == 3
-    assert ": after 2 lanes no other configuration is left that the budget pays for; " in _why_it_ended(sink)
+    assert (
+        ": after 2 lanes no change of one decision and no combination of what helped is left that the budget pays for; "
+        in _why_it_ended(sink)
+    )
     assert (sink.outcome.model_budget.value, sink.outcome.model_budget.price) == (None, None)
 
 
@@ -169,13 +173,8 @@ def test_the_share_of_the_search_is_named_where_it_ends_the_search(tmp_path: Pat
     assert "0.00 %, but the budget has no room for it: lanes may take 50 % of it at most; " in _why_it_ended(sink)
 
 
-@pytest.mark.parametrize("trainings", [3, 6])
-@pytest.mark.parametrize("end", ["early", "decay", "last step"])
-@pytest.mark.parametrize("schedule", ["WSD", "Constant"])
-def test_the_default_continues_where_the_winner_diverges_in_its_last_part(
-    trainings: int, end: str, schedule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It takes what is left: a decay that this does not pay for is cut, so that the budget is overdrawn by 1/25 at most."""
+def _let_winner_diverge(monkeypatch: pytest.MonkeyPatch, trainings: int, end: str) -> None:
+    """Width 128 wins, and every training with it diverges soon after the race, in its decay or in its last step."""
     _judge(monkeypatch, lambda values, _: 0.5 - 0.1 * (values["width_1"] == "128"))
     take_step = training_module.Training.step
 
@@ -188,6 +187,16 @@ def test_the_default_continues_where_the_winner_diverges_in_its_last_part(
         return loss
 
     monkeypatch.setattr(training_module.Training, "step", step)
+
+
+@pytest.mark.parametrize("trainings", [3, 6])
+@pytest.mark.parametrize("end", ["early", "decay", "last step"])
+@pytest.mark.parametrize("schedule", ["WSD", "Constant"])
+def test_the_default_continues_where_the_winner_diverges_in_its_last_part(
+    trainings: int, end: str, schedule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes what is left: a decay that this does not pay for is cut, so that the budget is overdrawn by 1/25 at most."""
+    _let_winner_diverge(monkeypatch, trainings, end)
     sink = _run(_document(str(trainings), schedule=schedule), tmp_path)
     assert sink.outcome is not None
     split = sink.outcome.model_budget
@@ -202,6 +211,25 @@ def test_the_default_continues_where_the_winner_diverges_in_its_last_part(
     assert sink.outcome.result.trainings <= trainings * (1.0 if end == "early" else 1.04)
     if end == "last step" and schedule == "WSD":
         assert split.steps - split.decay_from >= 0.03 * trainings * STEPS
+
+
+def test_a_stop_in_a_decay_that_was_cut_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checkpoint knows where it ends, so that the resumed default is as long as the undisturbed one."""
+    _let_winner_diverge(monkeypatch, 3, "last step")
+    document, whole, stop = _document("3"), MemorySink(), Stop()
+    expected = search(document, tmp_path / "whole", whole)
+    last = [record.step for record in whole.steps if record.candidate == "default"][-3]
+
+    def ask(record: StepRecord) -> None:
+        stop.is_requested = record.step == last
+
+    with pytest.raises(Interrupted):
+        search(document, tmp_path / "stopped", MemorySink(on_step=ask), stop)
+    resumed = MemorySink()
+    outcome = search(document, tmp_path / "stopped", resumed)
+
+    assert [record.step for record in resumed.steps] == [last + 1, last + 2]
+    assert (outcome.result.digest, outcome.model_budget) == (expected.result.digest, expected.model_budget)
 
 
 def test_a_divergence_in_the_last_step_is_read_there() -> None:

@@ -156,7 +156,7 @@ def explain_end(worth: tuple[float, float] | None) -> str:
         worth: Value and price of the best step of search that was left; None: none was left.
     """
     if worth is None:
-        return "no other configuration is left that the budget pays for"
+        return "no change of one decision and no combination of what helped is left that the budget pays for"
     value, price = worth
     text = f"one more lane promises {100 * value:.2f} % of the error, and the same work of training {100 * price:.2f} %"
     return text if value <= price else f"{text}, but the budget has no room for it: lanes may take {100 * MOST_SEARCH:.0f} % of it at most"
