@@ -18,7 +18,6 @@ from autohas_api.accept.model_check import find_wrong_model_budget
 from autohas_api.accept.recipe_check import find_idle_fields, find_uneven_batches
 from autohas_api.accept.volume_check import find_volume_errors
 from autohas_api.algorithms.algorithm_spec import Race
-from autohas_api.algorithms.brackets import Schedule
 from autohas_api.algorithms.table import ALGORITHM_ROWS
 from autohas_api.base.quantities import amount
 from autohas_api.base.spec_errors import FieldError, SpecError
@@ -126,7 +125,7 @@ def _rungs(spec: Spec) -> Iterator[FieldError]:
     rungs, schedule = spec.budget.rungs, spec.row.schedule
     if rungs is None:
         return
-    if schedule in (None, Schedule.FULL):
+    if schedule is None or not schedule.cuts_short:
         own = "compares candidates at rungs of its own" if spec.row.is_search else "compares nothing"
         reason = own if schedule is None else "trains every trial to the end"
         message = f"has no effect: {spec.algorithm.name} {reason}; remove rungs, or take algorithm {_name_cutters()}"
@@ -141,7 +140,7 @@ def _rungs(spec: Spec) -> Iterator[FieldError]:
 
 def _name_cutters() -> str:
     """The algorithms that cut trials short."""
-    return name_algorithms([row for row in ALGORITHM_ROWS if row.schedule not in (None, Schedule.FULL)])
+    return name_algorithms([row for row in ALGORITHM_ROWS if row.schedule is not None and row.schedule.cuts_short])
 
 
 def _last_work(spec: Spec, space: Space) -> str:

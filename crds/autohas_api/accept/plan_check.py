@@ -6,7 +6,6 @@ import math
 from typing import Final
 
 from autohas_api.accept.volume_check import unmounted_volumes
-from autohas_api.algorithms.brackets import Schedule
 from autohas_api.algorithms.multi_trial import describe_brackets
 from autohas_api.algorithms.stage_plan import StagePlan
 from autohas_api.budget.epochs import assume_steps, few_epochs_of_spec
@@ -59,7 +58,7 @@ def _trial_lines(spec: Spec, space: Space, plan: StagePlan) -> list[str]:
     if schedule is None:
         return []
     lines = [f"trials: {number:,} with the default, if each costs as much as it"]
-    if schedule is not Schedule.FULL:
+    if schedule.cuts_short:
         lines.append(f"a bracket trains {describe_brackets(schedule, spec.budget.rungs_of_training)}")
     if (size := space.size()) < number and all(decision.range is None for decision in space.searched_decisions()):
         lines.append(

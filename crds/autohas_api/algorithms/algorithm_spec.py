@@ -27,10 +27,8 @@ class Race(StrEnum):
     """The best of many candidates at 1/9 are trained to 1/3, the best of these to the end, and compared with the default."""
     SAMPLES = "Samples"
     """Samples are scored on the shared weights; the best one is trained afterwards."""
-    TRIALS = "Trials"
-    """Candidates are trained in full, one after another."""
     BRACKETS = "Brackets"
-    """Trials are proposed one after another from the results of those before them, and cut short by a schedule."""
+    """Trials are proposed one after another, from the seed or from the results of earlier trials, and a schedule may cut them short."""
     MODEL = "Model"
     """Lanes are prefixes of one training as long as the budget; the one that wins continues with all that is left."""
     NONE = "None"
@@ -76,7 +74,7 @@ class AlgorithmSpec:
         mixing: Value of a sample of a continuous range whose spec does not say: one of those of `Continuous.mixing`.
         is_search: Whether it looks for another configuration than the default.
         race: How the winner is chosen.
-        schedule: How trials are cut short; None for an algorithm that does not train trials.
+        schedule: How far trials are trained; None for an algorithm that does not train trials.
         check: Finds a knob that does not fit the rest of the spec.
         for_model: The row for budget.for Model; None: the algorithm's trainings have an end that is known before they begin.
         refine: The row for given knobs, where knobs change what it says.

@@ -2,6 +2,7 @@
 
 Sources: Li et al. (2018), "Hyperband"; Falkner et al. (2018), "BOHB". With eta 3 and four rungs, of 1, 3, 9 and 27 parts of a training:
 
+    AtEnd       1@27, again and again
     Full        1@27, again and again
     Halving     27@1, 9@3, 3@9, 1@27, again and again
     Hyperband   27@1, 9@3, 3@9, 1@27; 12@3, 4@9, 1@27; 6@9, 2@27; 4@27; from the first bracket again
@@ -22,12 +23,19 @@ __all__ = ["Bracket", "Schedule", "find_bracket"]
 class Schedule(StrEnum):
     """How the trials of a multi-trial algorithm are cut short."""
 
+    AT_END = "AtEnd"
+    """Every trial is trained to the end and compared there only, the default too."""
     FULL = "Full"
-    """Every trial is trained to the end."""
+    """As AtEnd, but the default is compared at every rung: its curve shows what longer training would give."""
     HALVING = "Halving"
     """Trials begin at the first rung, and of those at a rung the best 1/eta continue."""
     HYPERBAND = "Hyperband"
     """Brackets of halving that begin at the first rung, at the second, and so on."""
+
+    @property
+    def cuts_short(self) -> bool:
+        """Whether trials end before the last rung."""
+        return self in (Schedule.HALVING, Schedule.HYPERBAND)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +60,7 @@ class Bracket:
 def find_bracket(schedule: Schedule, number: int, *, eta: int, num_rungs: int) -> Bracket:
     """Bracket `number`, from 0, of a schedule over `num_rungs` rungs."""
     last = num_rungs - 1
-    if schedule is Schedule.FULL:
+    if not schedule.cuts_short:
         return Bracket(first_rung=last, num_trials=1)
     if schedule is Schedule.HALVING:
         return Bracket(first_rung=0, num_trials=int(eta**last))

@@ -1,6 +1,6 @@
 """The plan of a multi-trial algorithm: the default to its end, then brackets of trials, as many as the budget pays for.
 
-The default passes all rungs and is one of the trials of the first bracket. The last bracket begins with as many trials as are paid for,
+The default passes the rungs and is one of the trials of the first bracket. The last bracket begins with as many trials as are paid for,
 each with its way to the end. Pure arithmetic; the stage that follows it is `autohas_trainer.engine.stages.multi_trial`.
 """
 
@@ -48,9 +48,14 @@ class TrialPlan:
         return tuple(self.ladder.steps(self.steps, rung) for rung in range(self.ladder.count))
 
     @property
+    def first_rung_of_default(self) -> int:
+        """The first rung at which the default is compared; it is compared at every later one too."""
+        return self.ladder.last if self.schedule is Schedule.AT_END else 0
+
+    @property
     def default_price(self) -> float:
-        """Trainings that the default costs: it is compared at every rung."""
-        return 1 + self.ladder.last * self.comparison.early + self.comparison.last
+        """Trainings that the default costs, comparisons included."""
+        return 1 + (self.ladder.last - self.first_rung_of_default) * self.comparison.early + self.comparison.last
 
     def bracket(self, number: int) -> Bracket:
         """Bracket `number`, from 0."""
@@ -86,6 +91,10 @@ class TrialPlan:
 
     def lay_out(self, trainings: float, number: int = 0) -> tuple[int, int, float]:
         """(trials, their steps, their trainings) that `trainings` pay for from bracket `number` on, the default left out."""
+        if not self.schedule.cuts_short:  # in closed form: a budget may pay for thousands of trials, each of which is a bracket
+            price = self.price_of(1, 1)
+            count = max(0, int((trainings + _SLACK) / price))
+            return count, count * self.steps, count * price
         trials, steps, spent = 0, 0, 0.0
         while True:
             whole, left = self.count_new(number), trainings - spent + _SLACK

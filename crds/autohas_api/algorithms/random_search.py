@@ -4,33 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from autohas_api.algorithms.algorithm_spec import AlgorithmSpec, Race
 from autohas_api.algorithms.brackets import Schedule
-from autohas_api.algorithms.plan_request import PlanRequest
-from autohas_api.algorithms.stage_plan import StagePlan
+from autohas_api.algorithms.multi_trial import build_row
 
 __all__ = ["RANDOM_SEARCH"]
 
-MIN_TRIALS: Final = 2
-"""The default and one other."""
-
-
-def _fewest_trials(request: PlanRequest) -> int:
-    return max(MIN_TRIALS, 1 + request.num_initial)
-
-
-def _plan(request: PlanRequest, trainings: float) -> StagePlan:
-    price = 1 + request.comparison.last
-    num_trials = max(_fewest_trials(request), int(trainings / price))
-    return StagePlan(rungs=request.rungs, num_trials=num_trials, predicted_trainings=num_trials * price)
-
-
-RANDOM_SEARCH: Final = AlgorithmSpec(
+RANDOM_SEARCH: Final = build_row(
+    Schedule.AT_END,
     name="RandomSearch",
     description="the multi-trial control, one full training per trial.",
-    plan=_plan,
-    minimum=lambda request: _fewest_trials(request) * (1 + request.comparison.last),
-    searches_training_hyperparameters=True,
-    race=Race.TRIALS,
-    schedule=Schedule.FULL,
+    stage_texts={"Race": "the default, then random trials, each to the end"},
 )

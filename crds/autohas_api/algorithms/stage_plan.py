@@ -32,10 +32,10 @@ class StagePlan:
     and hyperparameter window are laid out for, of which the first `supernet_steps` are taken; `warmup_steps` of them sample uniformly
     and do not teach the controller; `num_candidates` enter the race new; `num_finalists` lanes continue to 1/3 next to the default, and
     `num_challengers` of them to the end, where the race is one of leaders; `num_samples` are scored on the shared weights,
-    `num_trials` are trials, which take `trial_steps` together or, where that is 0, are trained in full, `num_repeats` are trainings of the
-    winner with further seeds; `trains_derived` says that no race but the last stage trains what was found. `default_steps` are those of the
-    default before its curve is judged, where lanes are prefixes of one training as long as the budget: then nothing else is planned, and
-    `full_steps` are those of a full training, which the last rung is otherwise.
+    `num_trials` are trials, which take `trial_steps` together, `num_repeats` are trainings of the winner with further seeds;
+    `trains_derived` says that no race but the last stage trains what was found. `default_steps` are those of the default before its curve
+    is judged, where lanes are prefixes of one training as long as the budget: then nothing else is planned, and `full_steps` are those of a
+    full training, which the last rung is otherwise.
     `scoring_trainings` is what scoring costs, `lane_trainings` and `supernet_trainings` what those stages cost, `predicted_trainings` the
     most that the plan can cost, `search_trainings` what everything but the repeats may cost: the race spends what is left of it.
     """
@@ -88,7 +88,7 @@ class StagePlan:
         if self.num_samples or self.trains_derived:
             return 0
         if self.num_trials:
-            return self.trial_steps or self.num_trials * self.rungs[-1]
+            return self.trial_steps
         first, second, last = self.rungs
         if self.num_finalists:
             return (1 + self.num_finalists) * (second - first) + (1 + self.num_challengers) * (last - second)

@@ -324,7 +324,7 @@ class NoticeReason(_Explained):
         "BudgetMoved",
         (
             "a stage did not spend its share (something diverged, or two proposals were the same): the message says how many trainings go"
-            " to which further lanes, candidates or trials"
+            " to which further lanes or candidates"
         ),
     )
     BUDGET_LEFT = "BudgetLeft", "the message says how many trainings of the budget are not spent at the end, and why"

@@ -84,7 +84,11 @@ def test_a_chain_of_conditions_is_counted_in_closed_form() -> None:
     assert float(TRAININGS) - 1 <= plan.predicted_trainings <= float(TRAININGS)
 
 
-@pytest.mark.parametrize("algorithm", [{"name": "RandomSearch"}, {"autoHAS": {"strategy": "Lanes", "warmupFraction": "0.25001"}}], ids=str)
+@pytest.mark.parametrize(
+    "algorithm",
+    [{"name": "RandomSearch"}, {"name": "RegularizedEvolution"}, {"autoHAS": {"strategy": "Lanes", "warmupFraction": "0.25001"}}],
+    ids=str,
+)
 def test_the_largest_search_is_accepted_in_bounded_work(algorithm: dict[str, Any]) -> None:
     """No function is called more often than each decision is compared with each other one."""
     with bounded(MOST_CALLS):

@@ -31,9 +31,11 @@ def test_hyperband_rounds_the_size_of_a_bracket_up_as_the_paper_does() -> None:
     ]
 
 
-def test_without_a_schedule_each_trial_is_its_own_bracket() -> None:
+@pytest.mark.parametrize("schedule", [Schedule.AT_END, Schedule.FULL])
+def test_without_a_schedule_each_trial_is_its_own_bracket(schedule: Schedule) -> None:
     """One trial to the last rung."""
-    assert table(Schedule.FULL, 3) == [(1, 27)]
+    assert not schedule.cuts_short
+    assert [table(schedule, number) for number in (0, 3)] == [[(1, 27)]] * 2
 
 
 @pytest.mark.parametrize(("began", "at"), [(27, [27, 9, 3, 1]), (8, [8, 2, 1, 1]), (2, [2, 1, 1, 1])])

@@ -29,6 +29,7 @@ def _plan(schedule: Schedule, count: int = 4, comparison: Comparisons = FREE) ->
         (Schedule.HYPERBAND, 2, 6 * 9 / 27 + 2 * 18 / 27),
         (Schedule.HYPERBAND, 3, 4),
         (Schedule.FULL, 1, 1),
+        (Schedule.AT_END, 1, 1),
     ],
 )
 def test_a_bracket_costs_what_its_trials_are_trained_beyond_the_rung_before(schedule: Schedule, number: int, trainings: float) -> None:
@@ -44,6 +45,26 @@ def test_every_trial_pays_for_its_comparisons() -> None:
     paid, free = _plan(Schedule.HALVING, comparison=Comparisons(early=EARLY, last=LAST)), _plan(Schedule.HALVING)
     assert paid.price_of(1, 27) - free.price_of(1, 27) == pytest.approx(39 * EARLY + LAST)
     assert paid.default_price == pytest.approx(1 + 3 * EARLY + LAST)
+
+
+def test_random_search_compares_each_trial_at_its_end_alone() -> None:
+    """The default too, which RegularizedEvolution, whose other trials are as long, compares at every rung."""
+    comparison = Comparisons(early=EARLY, last=LAST)
+    at_end, full = (_plan(schedule, comparison=comparison) for schedule in (Schedule.AT_END, Schedule.FULL))
+    assert (at_end.first_rung_of_default, full.first_rung_of_default) == (3, 0)
+    assert at_end.default_price == pytest.approx(1 + LAST)
+    assert full.default_price == pytest.approx(1 + 3 * EARLY + LAST)
+    assert at_end.price_of(1, 1) == full.price_of(1, 1) == pytest.approx(1 + LAST)
+
+
+@pytest.mark.parametrize("schedule", [Schedule.AT_END, Schedule.FULL])
+@pytest.mark.parametrize(("trainings", "trials"), [(-0.1, 0), (0.0, 0), (1.039, 0), (1.04, 1), (3.13, 3), (10_400.0, 10_000)])
+def test_whole_trainings_are_counted_without_laying_them_out_one_by_one(schedule: Schedule, trainings: float, trials: int) -> None:
+    """A trial costs 1.04 with its comparison; no bracket of the ten thousand is asked for."""
+    plan = _plan(schedule, comparison=Comparisons(early=EARLY, last=LAST))
+    num_trials, steps, spent = plan.lay_out(trainings)
+    assert (num_trials, steps) == (trials, 2700 * trials)
+    assert spent == pytest.approx(1.04 * trials)
 
 
 def test_the_default_is_a_trial_of_the_first_bracket_and_paid_for_before_it() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from autohas_api.accept.acceptance import accept
 from autohas_api.space.decisions import Configuration, Role, Space
 from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Stage
-from autohas_trainer.algorithms import build_algorithm, random_search
+from autohas_trainer.algorithms import TrialAlgorithm, build_algorithm, random_search
 from autohas_trainer.engine.accounting.ledger import Ledger
 from autohas_trainer.engine.search_state import SearchState
 from autohas_trainer.engine.stages import build_stages
@@ -363,16 +364,47 @@ def _space() -> Space:
     return accept(small_search())[1]
 
 
-def test_random_search_tries_the_default_first_and_nothing_twice() -> None:
-    """Trials are distinct, the same in every process, and another seed draws others."""
-    parsed, space = accept(small_search({"name": "RandomSearch"}))
+def _trials(document: dict[str, Any], numbers: Iterable[int], seed: int = 0) -> list[Configuration | None]:
+    """What RandomSearch proposes in a process of its own, whose first question is for the first of `numbers`."""
+    parsed, space = accept(document)
     algorithm = build_algorithm(parsed.spec, space)
-    trials = algorithm.candidates(12, np.random.default_rng(7))
+    assert isinstance(algorithm, TrialAlgorithm)
+    return [algorithm.propose(number, seed, [], set()) for number in numbers]
 
-    assert trials[0].configuration == space.default
-    assert len({trial.configuration for trial in trials}) == 12
-    assert trials == build_algorithm(parsed.spec, space).candidates(12, np.random.default_rng(7))
-    assert trials != algorithm.candidates(12, np.random.default_rng(8))
+
+def test_random_search_tries_the_default_first_and_nothing_twice() -> None:
+    """Trials are distinct, the same in every process and whatever was asked before, and another seed draws others."""
+    document = small_search({"name": "RandomSearch"})
+    trials = _trials(document, range(12), 7)
+
+    assert trials[0] == accept(document)[1].default
+    assert None not in trials
+    assert len(set(trials)) == 12
+    assert trials == _trials(document, reversed(range(12)), 7)[::-1]
+    assert trials != _trials(document, range(12), 8)
+
+
+def test_the_initial_points_of_random_search_shift_its_draws() -> None:
+    """The default and a given point come first; what Optuna draws follows in the same order, without either."""
+    document = small_search({"name": "RandomSearch"})
+    given = {"learning_rate": "0.25", "depth": "1"}
+    plain = _trials(document, range(5))
+    shifted = _trials(with_change(document, "spec.searchSpace.initialPoints", [{"values": given}]), range(6))
+    space = accept(document)[1]
+
+    assert shifted[1] == space.configuration({**space.as_mapping(space.default), **given})
+    assert [shifted[0], *shifted[2:]] == plain
+
+
+def test_random_search_draws_once_for_each_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forty trials are thirty-nine draws of a range, however often they are asked for, and one more after a resume is forty."""
+    drawn = _count_draws(monkeypatch)
+    document = with_change(small_search({"name": "RandomSearch"}), "spec.searchSpace", {"hyperparameters": [RATES]})
+    _trials(document, [*range(40), *range(40)])
+    assert len(drawn) == 39
+    drawn.clear()
+    _trials(document, [40])
+    assert len(drawn) == 40
 
 
 @pytest.mark.parametrize(
@@ -396,9 +428,9 @@ def test_random_search_draws_from_the_range_itself(scale: str, low: float, high:
 
 def test_random_search_obeys_steps_choices_and_conditions() -> None:
     """Whole numbers come from their steps, choices from the choices, and a range only under its condition; all are allowed."""
-    parsed, space = accept(with_change(small_search({"name": "RandomSearch"}), "spec.searchSpace.hyperparameters", MIXED))
-    trials = build_algorithm(parsed.spec, space).candidates(60, np.random.default_rng(1))[1:]
-    drawn = [space.as_mapping(trial.configuration) for trial in trials]
+    document = with_change(small_search({"name": "RandomSearch"}), "spec.searchSpace.hyperparameters", MIXED)
+    _, space = accept(document)
+    drawn = [space.as_mapping(trial) for trial in _trials(document, range(1, 60), 1) if trial is not None]
     default, momentum = space.as_mapping(space.default), next(d for d in space.decisions if d.name == "momentum")
 
     assert {values["batch_size"] for values in drawn} == {"32", "64", "128"}
@@ -406,6 +438,33 @@ def test_random_search_obeys_steps_choices_and_conditions() -> None:
     assert {v["momentum"] for v in drawn if v["optimizer"] == "rmsprop"} == {default["momentum"]}
     assert len({v["momentum"] for v in drawn if v["optimizer"] != "rmsprop"}) > len(momentum.choices)
     assert all(d.allows(values[d.name]) for values in drawn for d in space.decisions)
+
+
+def _count_draws(monkeypatch: pytest.MonkeyPatch) -> list[Configuration]:
+    """Every configuration that Optuna draws from now on."""
+    drawn: list[Configuration] = []
+    original = random_search._OptunaSampler.draw
+
+    def draw(sampler: random_search._OptunaSampler) -> Configuration:
+        drawn.append(original(sampler))
+        return drawn[-1]
+
+    monkeypatch.setattr(random_search._OptunaSampler, "draw", draw)
+    return drawn
+
+
+def test_random_search_gives_up_where_what_is_left_is_too_unlikely(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optuna draws the default of two configurations again and again: after 1,000 draws the search has ended."""
+    document = _random_search_over_two()
+    default, drawn = accept(document)[1].default, list[Configuration]()
+
+    def draw(_: random_search._OptunaSampler) -> Configuration:
+        drawn.append(default)
+        return default
+
+    monkeypatch.setattr(random_search._OptunaSampler, "draw", draw)
+    assert _trials(document, [1, 2]) == [None, None]
+    assert len(drawn) == 1000
 
 
 def _random_search_over_two() -> dict[str, Any]:
@@ -421,24 +480,18 @@ def _random_search_over_two() -> dict[str, Any]:
 
 def test_random_search_ends_when_the_space_does() -> None:
     """Two widths and one depth leave two configurations, however many trials are paid for."""
-    parsed, space = accept(_random_search_over_two())
+    trials = _trials(_random_search_over_two(), range(9))
 
-    assert len(build_algorithm(parsed.spec, space).candidates(9, np.random.default_rng(0))) == 2
+    assert len(set(trials[:2]) - {None}) == 2
+    assert trials[2:] == [None] * 7
 
 
 def test_random_search_does_not_draw_on_when_the_space_is_used_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A space of two configurations and a budget of 900 trials: drawing ends with the second one that is different."""
-    parsed, space = accept(_random_search_over_two())
-    drawn: list[Configuration] = []
-    original = random_search._OptunaSampler.draw
+    drawn = _count_draws(monkeypatch)
 
-    def draw(sampler: random_search._OptunaSampler) -> Configuration:
-        drawn.append(original(sampler))
-        return drawn[-1]
-
-    monkeypatch.setattr(random_search._OptunaSampler, "draw", draw)
-
-    assert len(build_algorithm(parsed.spec, space).candidates(900, np.random.default_rng(0))) == space.size() == 2
+    trials = _trials(_random_search_over_two(), range(900))
+    assert len([trial for trial in trials if trial is not None]) == accept(_random_search_over_two())[1].size() == 2
     assert len(set(drawn)) == 2
     assert len(set(drawn[:-1])) == 1
 
@@ -461,3 +514,20 @@ def test_random_search_pays_for_each_trial_by_its_work(tmp_path: Path) -> None:
     assert sum(prices[:5]) == pytest.approx(5.26034, abs=1e-5)
     assert prices[5] == pytest.approx(0.72315, abs=1e-5)
     assert outcome.result.trainings == pytest.approx(sum(prices), abs=1e-5)
+
+
+def test_random_search_passes_over_as_many_draws_as_its_planned_trials_have(tmp_path: Path) -> None:
+    """Two trials are planned: of draws 1 to 9 each has a batch that makes it too dear for 1.5 trainings, and trial 10 is the second."""
+    batch = {"name": "batch_size", "integer": {"min": 2, "max": 64, "step": 2, "scale": "Linear"}}
+    document = with_change(small_search({"name": "RandomSearch", "seed": 7}), "spec.searchSpace", {"hyperparameters": [batch]})
+    document, sink = with_change(document, "spec.budget.trainings", "2.5"), MemorySink()
+    search(document, tmp_path, sink)
+    parsed, space = accept(document)
+    search_task = SearchTask.load(parsed.spec, space, torch.device("cpu"))
+    drawn = [trial for trial in _trials(document, range(11), 7) if trial is not None]
+    prices = [search_task.work(trial) + search_task.comparison_work(trial, 2) for trial in drawn]
+
+    assert sink.info is not None
+    assert sink.info.plan.num_trials == 2
+    assert [number for number in range(1, 11) if prices[number] <= 2.5 - prices[0]] == [10]
+    assert [record.name for record in sink.candidates] == ["default", "trial 10"]

@@ -24,6 +24,7 @@ from autohas_trainer.engine.training.training import Training
 from autohas_trainer.errors import CandidateError, Interrupted
 from engine_fixtures import MemorySink, Stop, search, small_search
 
+RANDOM = {"name": "RandomSearch"}
 HALVING = {"name": "SuccessiveHalving"}
 HYPERBAND = {"name": "Hyperband"}
 
@@ -107,10 +108,11 @@ def test_a_failed_trial_is_worse_than_every_other_and_stays_in_the_history(tmp_p
     assert [record.kept for record in sink.candidates if record.name == "trial 1"] == [False]
 
 
-def test_a_space_with_fewer_configurations_than_trials_ends_with_a_notice(tmp_path: Path) -> None:
+@pytest.mark.parametrize("algorithm", [RANDOM, HALVING], ids=lambda algorithm: algorithm["name"])
+def test_a_space_with_fewer_configurations_than_trials_ends_with_a_notice(algorithm: dict[str, Any], tmp_path: Path) -> None:
     """Three depths, one of which is the default's: two trials, then nothing is left to try."""
     pinned = [{"name": d.name, "choices": [d.default]} for d in TEMPLATES["mlp-small"].decisions if d.name != "depth"]
-    document = with_change(_document(HALVING, "6"), "spec.searchSpace", {"architecture": {"decisions": pinned}})
+    document = with_change(_document(algorithm, "6"), "spec.searchSpace", {"architecture": {"decisions": pinned}})
     sink = _run(document, tmp_path)
     assert sink.outcome is not None
     assert {record.name for record in sink.candidates} == {"default", "trial 1", "trial 2"}
@@ -119,17 +121,18 @@ def test_a_space_with_fewer_configurations_than_trials_ends_with_a_notice(tmp_pa
     assert "every configuration that could be drawn was a candidate" in left[0]
 
 
-def test_a_trial_that_the_budget_does_not_pay_for_is_passed_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize("algorithm", [RANDOM, HALVING], ids=lambda algorithm: algorithm["name"])
+def test_a_trial_that_the_budget_does_not_pay_for_is_passed_over(algorithm: dict[str, Any], tmp_path: Path) -> None:
     """A training of batches of 2 is as long as many: a notice names the initial point, and draws with such batches are passed over too."""
     sizes = {"name": "batch_size", "integer": {"min": 2, "max": 64, "step": 32, "scale": "Log"}}
-    document = with_change(_document(HALVING, "3.2"), "spec.searchSpace.hyperparameters", [sizes])
+    document = with_change(_document(algorithm, "3.2"), "spec.searchSpace.hyperparameters", [sizes])
     sink = _run(with_change(document, "spec.searchSpace.initialPoints", [{"values": {"batch_size": "2"}}]), tmp_path)
     assert [n.message.partition(",")[0] for n in sink.notices if n.reason == "CandidateUnaffordable"] == ["trial 1"]
     assert {record.values["batch_size"] for record in sink.candidates} == {"64"}
     assert len({record.name for record in sink.candidates}) > 2
 
 
-@pytest.mark.parametrize("algorithm", [HALVING, HYPERBAND], ids=["SuccessiveHalving", "Hyperband"])
+@pytest.mark.parametrize("algorithm", [RANDOM, HALVING, HYPERBAND], ids=lambda algorithm: algorithm["name"])
 @pytest.mark.parametrize("trainings", ["2.3", "3.4", "5.5", "9"])
 def test_a_search_spends_no_more_than_its_budget(algorithm: dict[str, Any], trainings: str, tmp_path: Path) -> None:
     """What is booked stays below the budget, and less than the price of one more trial is left."""
@@ -138,7 +141,7 @@ def test_a_search_spends_no_more_than_its_budget(algorithm: dict[str, Any], trai
     assert float(trainings) - 1.2 < sink.outcome.result.trainings <= float(trainings) + 1e-9
 
 
-@pytest.mark.parametrize("algorithm", [HALVING, HYPERBAND], ids=["SuccessiveHalving", "Hyperband"])
+@pytest.mark.parametrize("algorithm", [RANDOM, HALVING, HYPERBAND], ids=lambda algorithm: algorithm["name"])
 def test_a_search_that_stops_at_every_third_step_ends_as_the_undisturbed_one(algorithm: dict[str, Any], tmp_path: Path) -> None:
     """Trials begin, are compared and continue at multiples of three steps: each boundary is one between two processes."""
     document, expected, interruptions, steps = _document(algorithm, "3.6"), _run(_document(algorithm, "3.6"), tmp_path / "whole"), 0, []
@@ -160,7 +163,8 @@ def test_a_search_that_stops_at_every_third_step_ends_as_the_undisturbed_one(alg
     assert {record.stage for record in steps} == {Stage.RACE}
 
 
-def test_a_search_whose_trials_all_fail_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("algorithm", [RANDOM, HALVING], ids=lambda algorithm: algorithm["name"])
+def test_a_search_whose_trials_all_fail_ends(algorithm: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A trial that fails in its first step costs one step, and a range has no last value: after 50 in a row no further one is proposed."""
     original, failed = Training.step, list[Configuration]()
 
@@ -173,7 +177,7 @@ def test_a_search_whose_trials_all_fail_ends(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(Training, "step", step)
     rates = {"name": "learning_rate", "continuous": {"min": "0.001", "max": "1", "scale": "Log"}}
-    sink = _run(with_change(_document(HALVING, "4"), "spec.searchSpace.hyperparameters", [rates]), tmp_path)
+    sink = _run(with_change(_document(algorithm, "4"), "spec.searchSpace.hyperparameters", [rates]), tmp_path)
 
     assert sink.outcome is not None
     assert (sink.outcome.winner, len(failed)) == ("default", 50)

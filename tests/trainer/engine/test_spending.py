@@ -193,6 +193,7 @@ def test_random_search_draws_further_trials_for_those_that_diverged(tmp_path: Pa
 
     assert sink.info is not None
     assert len(sink.candidates) > sink.info.plan.num_trials
+    assert sink.steps[-1].step == sink.steps[-1].steps
     assert len(finished) >= 5
     assert outcome.result.trainings > 5
 

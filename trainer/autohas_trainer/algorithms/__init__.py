@@ -10,7 +10,7 @@ from typing import Final
 
 from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Spec
-from autohas_trainer.algorithms._base import Algorithm, Candidate, StepContext, SupernetAlgorithm
+from autohas_trainer.algorithms._base import Algorithm, Candidate, StepContext, SupernetAlgorithm, TrialAlgorithm
 from autohas_trainer.algorithms.autohas_lanes import AutoHASLanes
 from autohas_trainer.algorithms.autohas_one_step import AutoHASOneStep
 from autohas_trainer.algorithms.autohas_paired import AutoHASPaired
@@ -25,7 +25,17 @@ from autohas_trainer.algorithms.random_trials import build_random_trials
 from autohas_trainer.algorithms.regularized_evolution import build_evolution
 from autohas_trainer.algorithms.tpe import build_tpe
 
-__all__ = ["BUILDERS", "Algorithm", "Candidate", "MultiTrial", "StepContext", "SupernetAlgorithm", "build_algorithm", "lane_candidates"]
+__all__ = [
+    "BUILDERS",
+    "Algorithm",
+    "Candidate",
+    "MultiTrial",
+    "StepContext",
+    "SupernetAlgorithm",
+    "TrialAlgorithm",
+    "build_algorithm",
+    "lane_candidates",
+]
 
 BUILDERS: Final[dict[tuple[str, str | None], Callable[[Spec, Space], Algorithm]]] = {
     ("AutoHAS", "Lanes"): AutoHASLanes.from_spec,

@@ -1,4 +1,4 @@
-"""The multi-trial algorithms: trials with trainings of their own, which a sampler proposes and a schedule cuts short.
+"""The multi-trial algorithms except RandomSearch: trials with trainings of their own, which a sampler proposes and a schedule cuts short.
 
 The default is trial 0 and the spec's initial points follow it, whatever the sampler is. A configuration is a trial once.
 """

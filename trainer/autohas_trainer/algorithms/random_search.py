@@ -1,23 +1,23 @@
 """RandomSearch: the multi-trial control. Every trial is a full training of its own; nothing is shared.
 
 Source: Bergstra & Bengio, "Random Search for Hyper-Parameter Optimization"; drawn by Optuna's RandomSampler.
-Ours: the default configuration is trial 0, as it is a candidate everywhere. A continuous range is drawn from itself, uniformly or by its
-exponent; its bases are the controller's. Whole numbers are drawn from those that `step` leaves, choices from the choices.
+Ours: the default configuration is trial 0, as it is a candidate everywhere, and the initial points follow it. A continuous range is drawn
+from itself, uniformly or by its exponent; its bases are the controller's. Whole numbers are drawn from those that `step` leaves, choices
+from the choices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Self
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from autohas_api.space.decisions import Configuration, Decision, Space, initial_points
 from autohas_api.spec.search import Spec
 from autohas_trainer.algorithms._base import Candidate
+from autohas_trainer.algorithms._proposer import TrialRecord
 from autohas_trainer.algorithms.uniform import draw_active
-from autohas_trainer.events import DEFAULT
+from autohas_trainer.seeding import stream
 from autohas_trainer.space.policy import Policy
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RandomSearch"]
 
-_DRAWS_PER_TRIAL = 50
-"""Draws after which what is left of a space is too unlikely to be drawn."""
+_MOST_REPEATS: Final = 1000
+"""Draws in a row that were trials already, after which what is left of a space is too unlikely to be drawn."""
 
 
 class RandomSearch:
@@ -34,31 +34,46 @@ class RandomSearch:
 
     def __init__(self, space: Space, initial: Sequence[Configuration] = ()) -> None:
         """Propose the default, then `initial`, then what Optuna draws."""
-        self._initial = initial
         self.policy = Policy(space, learning_rate=1.0)
-        self._space = space
+        self._space, self._initial = space, initial
+        self._sequences: dict[int, _Sequence] = {}
 
     @classmethod
     def from_spec(cls, spec: Spec, space: Space) -> Self:
         """The algorithm of a search, at its start."""
         return cls(space, initial_points(spec, space))
 
+    def propose(self, number: int, seed: int, history: Sequence[TrialRecord], left_out: Collection[Configuration]) -> Configuration | None:  # noqa: ARG002 - the protocol's
+        """The `number`-th distinct configuration of the seed, from 0; None where there are fewer. Results change nothing. Needs Optuna."""
+        if seed not in self._sequences:
+            self._sequences[seed] = _Sequence(self._draw_distinct(seed))
+        return self._sequences[seed].find(number)
+
+    def _draw_distinct(self, seed: int) -> Iterator[Configuration]:
+        """The default, the initial points, then what Optuna draws, each configuration once."""
+        distinct = dict.fromkeys((self._space.default, *self._initial))
+        yield from distinct
+        is_countable = all(decision.range is None for decision in self._space.searched_decisions())
+        sampler = _OptunaSampler(self._space, int(stream(seed, "trials").integers(2**31)))
+        drawn, num_repeats = set[Configuration](), 0
+        while num_repeats < _MOST_REPEATS and not (is_countable and len(drawn) == self._space.size()):
+            drawn.add(configuration := sampler.draw())
+            if configuration in distinct:
+                num_repeats += 1
+                continue
+            distinct[configuration], num_repeats = None, 0
+            yield configuration
+
+    def find_parent(self, number: int, configuration: Configuration, history: Sequence[TrialRecord]) -> int | None:  # noqa: ARG002 - the protocol's
+        """None: no trial is bred."""
+        return None
+
     def begin(self, reference: Configuration) -> None:
         """Nothing to take: there are no lanes."""
 
-    def candidates(self, count: int, rng: np.random.Generator) -> list[Candidate]:
-        """`count` distinct trials (fewer when the space is smaller), the default first. Needs Optuna."""
-        is_countable = all(decision.range is None for decision in self._space.searched_decisions())
-        sampler = _OptunaSampler(self._space, int(rng.integers(2**31)))
-        distinct = dict.fromkeys(islice((self._space.default, *self._initial), count))
-        drawn: set[Configuration] = set()
-        for _ in range(_DRAWS_PER_TRIAL * count):
-            if len(distinct) == count or (is_countable and len(drawn) == self._space.size()):
-                break
-            configuration = sampler.draw()
-            drawn.add(configuration)
-            distinct[configuration] = None
-        return [Candidate(name=f"trial {i}" if i else DEFAULT, configuration=c) for i, c in enumerate(distinct)]
+    def candidates(self, count: int, rng: object) -> list[Candidate]:  # noqa: ARG002 - the protocol's
+        """Refuse: trials are proposed one after another."""
+        raise RuntimeError("a multi-trial algorithm proposes its trials one after another")
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing changes: trials are a function of the seed."""
@@ -66,6 +81,19 @@ class RandomSearch:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Nothing to load."""
+
+
+class _Sequence:
+    """Configurations that are drawn as far as they are asked for: a process that asks for n trials pays for n draws."""
+
+    def __init__(self, source: Iterator[Configuration]) -> None:
+        self._source = source
+        self._drawn: list[Configuration] = []
+
+    def find(self, number: int) -> Configuration | None:
+        """Element `number`, from 0; None where the sequence is shorter."""
+        self._drawn += islice(self._source, max(0, number + 1 - len(self._drawn)))
+        return self._drawn[number] if number < len(self._drawn) else None
 
 
 class _OptunaSampler:

@@ -121,8 +121,6 @@ def list_moments(search_task: SearchTask) -> list[Moment]:
     elif race is Race.HALVING:
         lanes = 0 if not has_lanes else 1 if has_supernet else ceil(plan.num_lanes / 3)
         moments.append(Moment(stage=Stage.RACE, waiting=1 + lanes + max(0, plan.num_candidates - 1), working=1))
-    elif race is Race.TRIALS:
-        moments.append(Moment(stage=Stage.RACE, finished=min(2, plan.num_trials - 1), working=1))
     elif race is Race.BRACKETS:
         moments.append(Moment(stage=Stage.RACE, waiting=_count_waiting(search_task), finished=min(2, plan.num_trials - 1), working=1))
     elif race is Race.SAMPLES:

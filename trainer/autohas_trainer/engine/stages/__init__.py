@@ -20,7 +20,6 @@ from autohas_trainer.engine.stages.multi_trial import MultiTrialStage
 from autohas_trainer.engine.stages.one_factor import OneFactorStage
 from autohas_trainer.engine.stages.race import RaceStage
 from autohas_trainer.engine.stages.supernet import SupernetStage
-from autohas_trainer.engine.stages.trials import TrialsStage
 
 __all__ = ["EvaluateStage", "SearchStage", "build_stages", "end_early"]
 
@@ -33,7 +32,6 @@ _RACES: Final[dict[Race, Callable[[SearchState], SearchStage]]] = {
     Race.HALVING: RaceStage,
     Race.LEADERS: LeadersStage,
     Race.SAMPLES: BestOfStage,
-    Race.TRIALS: TrialsStage,
     Race.BRACKETS: MultiTrialStage,
     Race.MODEL: ModelRaceStage,
 }

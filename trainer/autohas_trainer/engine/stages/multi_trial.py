@@ -1,9 +1,10 @@
-"""Multi-trial: trials are proposed one after another from the results so far, and cut short in brackets. The race of these algorithms.
+"""Multi-trial: trials are proposed one after another, and cut short in brackets. The race of these algorithms.
 
-The default is trained to its end first, with a comparison at every rung, and is one of the trials of the first bracket. A trial enters
-where what is left pays for it and for the way of its bracket to the end, at the price of the dearest trials in it; one that costs too much
-is passed over. A trial that continues is trained further, not again. One that failed or diverged is worse than every other, also to the
-sampler. The winner is the best trial that beats the default at its end by more than noise, otherwise the default.
+The default is trained to its end first, and is one of the trials of the first bracket. It is compared at every rung, or at its end alone
+where the schedule is that of RandomSearch, whose brackets have one trial that goes straight to the end. A trial enters where what is left
+pays for it and for the way of its bracket to the end, at the price of the dearest trials in it; one that costs too much is passed over. A
+trial that continues is trained further, not again. One that failed or diverged is worse than every other, also to the sampler. The winner
+is the best trial that beats the default at its end by more than noise, otherwise the default.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from autohas_api.algorithms.brackets import Bracket
+from autohas_api.algorithms.brackets import Bracket, Schedule
 from autohas_api.algorithms.multi_trial import TrialPlan
 from autohas_api.space.decisions import Configuration, initial_points
 from autohas_api.wire.messages import Stage
 from autohas_api.wire.reasons import NoticeReason
-from autohas_trainer.algorithms import MultiTrial
+from autohas_trainer.algorithms import TrialAlgorithm
 from autohas_trainer.algorithms._proposer import TrialRecord
 from autohas_trainer.engine.accounting.spending import SLACK
 from autohas_trainer.engine.candidate_faults import fault_key
@@ -30,7 +31,10 @@ from autohas_trainer.engine.stages.trial_prices import TrialPrices
 __all__ = ["MultiTrialStage", "find_fault_of_all"]
 
 _PROPOSALS_PER_TRIAL: Final = 6
-"""Proposals that are looked at for one trial: those that cost too much are passed over, and then the bracket begins without it."""
+"""Proposals that are looked at for one trial: those that cost too much are passed over, and then the bracket begins without it.
+
+RandomSearch looks at as many for each planned trial and for each trained one, all together: a draw costs nothing, and the search ends where
+no draw is affordable."""
 _MAX_FAILURES: Final = 50
 """Ours: trials in a row that fail before no further one is proposed. Each costs one step, so that a budget pays for thousands."""
 
@@ -57,6 +61,7 @@ class MultiTrialStage:
 
     def begin(self) -> None:
         """Enter the default."""
+        self._rung = self._trial_plan.first_rung_of_default
         self._trials = [self._state.enter(DEFAULT, self._state.search_task.space.default)]
 
     def advance(self) -> bool:
@@ -114,9 +119,9 @@ class MultiTrialStage:
             return False
         state, search_task = self._state, self._state.search_task
         initial, history = set(initial_points(search_task.spec, search_task.space)), self._list_history()
-        for _ in range(_PROPOSALS_PER_TRIAL + len(initial)):
-            number = self._num_proposed
-            proposed = self._algorithm.propose(number, search_task.seed, history, set(state.configurations.values()))
+        left_out = set(state.configurations.values())
+        for number in range(self._num_proposed, self._num_proposed + self._count_proposals(len(initial))):
+            proposed = self._algorithm.propose(number, search_task.seed, history, left_out)
             if proposed is None:
                 return False
             self._num_proposed += 1
@@ -127,6 +132,13 @@ class MultiTrialStage:
             if proposed in initial:
                 report_unaffordable(state, f"trial {number}", proposed)
         return False
+
+    def _count_proposals(self, num_initial: int) -> int:
+        """Proposals that are looked at for the next trial."""
+        if self._trial_plan.schedule is not Schedule.AT_END:
+            return _PROPOSALS_PER_TRIAL + num_initial
+        num_draws = _PROPOSALS_PER_TRIAL * (self._state.search_task.plan.num_trials + len(self._state.comparisons))
+        return max(0, num_draws - self._num_proposed)
 
     def _end_rung(self) -> bool:
         """Let the best trials of a rung continue; where none does, the next bracket begins."""
@@ -208,9 +220,9 @@ class MultiTrialStage:
             state.replan(self.name, remaining)
 
     @property
-    def _algorithm(self) -> MultiTrial:
+    def _algorithm(self) -> TrialAlgorithm:
         algorithm = self._state.algorithm
-        assert isinstance(algorithm, MultiTrial)  # noqa: S101 - the table gives this race to no other
+        assert isinstance(algorithm, TrialAlgorithm)  # noqa: S101 - the table gives this race to no other
         return algorithm
 
     @property
