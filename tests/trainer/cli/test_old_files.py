@@ -58,7 +58,7 @@ def test_old_checkpoints_are_refused_with_their_format(old: Path, tmp_path: Path
     code, output = said("run", old / "search.yaml", "--out", tmp_path / "out", "--resume")
 
     assert code == 66
-    assert f"has format 3, AutoHAS {version('autohas')} reads format 8: let the version that began the search finish it" in output
+    assert f"has format 3, AutoHAS {version('autohas')} reads format 9: let the version that began the search finish it" in output
 
 
 def test_an_old_config_is_trained_again(old: Path, tmp_path: Path) -> None:

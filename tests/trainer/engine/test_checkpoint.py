@@ -95,7 +95,7 @@ def test_damage_is_reported_once_and_kept_in_bounds(tmp_path: Path) -> None:
         (None, "000000000010/manifest.json is missing"),
         ("{", "its manifest.json is damaged: Expecting property name"),
         ("[]", "its manifest.json lacks fields that a checkpoint of this version has"),
-        ('{"format": 8}', "its manifest.json lacks fields that a checkpoint of this version has"),
+        ('{"format": 9}', "its manifest.json lacks fields that a checkpoint of this version has"),
     ],
 )
 def test_damage_of_a_manifest_is_said_in_words(tmp_path: Path, content: str | None, words: str) -> None:

@@ -38,7 +38,7 @@ from autohas_trainer.errors import CheckpointError, FolderInUseError
 
 __all__ = ["Checkpoint", "CheckpointStore", "Draft", "Saved"]
 
-FORMAT: Final = 8
+FORMAT: Final = 9
 """Bumped whenever a checkpoint of an earlier version would be read wrongly; `newest` refuses every other one."""
 _MANIFEST: Final = "manifest.json"
 _DAMAGED: Final = ".damaged-"
