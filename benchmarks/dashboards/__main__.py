@@ -147,7 +147,7 @@ def draw_bars(axes: Axes, targets: list[dict[str, Any]]) -> None:
     """The latest effect of each change as a bar, the largest first, and its standard error as a line."""
     effects, errors = ({name: values[-1] for name, _, values in read(target, 0.0)} for target in targets)
     shown = sorted(effects, key=lambda name: effects[name], reverse=True)
-    axes.barh(shown, [effects[name] for name in shown], xerr=[errors[name] for name in shown], color=COLORS[0], ecolor=COLORS[1])
+    axes.barh(shown, [effects[name] for name in shown], xerr=[errors.get(name, 0) for name in shown], color=COLORS[0], ecolor=COLORS[1])
     axes.tick_params(axis="y", labelsize=5)
     axes.invert_yaxis()
     axes.locator_params(axis="x", nbins=4)
@@ -158,7 +158,7 @@ def draw_states(axes: Axes, series: list[Series]) -> None:
     """A row per series; it is filled where the value is 1."""
     for row, (_, seconds, values) in enumerate(series):
         axes.broken_barh([(at, 1.05) for at, value in zip(seconds, values, strict=True) if value == 1], (row - 0.4, 0.8), color=COLORS[0])
-    axes.set_yticks(range(len(series)), [name for name, _, _ in series], fontsize=min(5, 90 / len(series)))
+    axes.set_yticks(range(len(series)), [name for name, _, _ in series], fontsize=min(5, 90 / max(1, len(series))))
     axes.invert_yaxis()
 
 

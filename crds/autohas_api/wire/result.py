@@ -124,7 +124,8 @@ def add_comparison(result: Result, comparison: Sequence[MethodOutcome]) -> Resul
     In this order: the last runner-up, the smallest effect, the name of an architecture decision, and where nothing else is left, the
     rows of the comparison, which leaves an empty list; result.json and compare.json have all of them.
     """
-    return _fit(result.replace(comparison=list(comparison))) or _fit(result.replace(comparison=[])) or result
+    fitted = _fit(result.replace(comparison=list(comparison))) or _fit(result.replace(comparison=[]))
+    return result if fitted is None else fitted  # the largest result with an empty list has 3,606 of 4,096 bytes: never None
 
 
 def _fit(longer: Result) -> Result | None:

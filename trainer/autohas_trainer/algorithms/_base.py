@@ -203,7 +203,8 @@ class TrialAlgorithm(Algorithm, Protocol):
     def propose(self, number: int, seed: int, history: Sequence[TrialRecord], left_out: Collection[Configuration]) -> Configuration | None:
         """The configuration of trial `number`, none of `left_out`; trial 0 is the default. A function of its arguments.
 
-        None: the space has no more of them, or only unlikely ones.
+        `left_out` are the trials with smaller numbers, or some of them: numbers are asked for in increasing order. None: the space has no
+        more of them, or only unlikely ones.
         """
 
     def find_parent(self, number: int, configuration: Configuration, history: Sequence[TrialRecord]) -> int | None:

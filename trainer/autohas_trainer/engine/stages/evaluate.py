@@ -119,7 +119,7 @@ class EvaluateStage:
         return winner
 
     def _fall_back(self) -> None:
-        """A winner that was never trained before (RandomSharing) may diverge; the default then is the answer."""
+        """Take the default: the winner diverged in its final training, all of which (RandomSharing) or most (a model) follows the race."""
         state = self._state
         what = "diverged" if state.trainings[self._winner].fault is None else "failed"
         state.notify(
