@@ -200,7 +200,7 @@ def test_a_comparison_takes_the_room_of_less_important_facts() -> None:
 
 
 def test_a_comparison_without_room_leaves_an_empty_list() -> None:
-    """So that a result whose comparison found no room is told from one of an image that made none."""
+    """A result whose comparison found no room has an empty list, and one of an image that compares nothing has none."""
     full = _largest_result().replace(values=["-1.234567890123456789012345e-05"] * 64, effects=None)
     assert len(encode_termination_message(full)) < 4096
     word = add_comparison(full, _rows())
