@@ -64,7 +64,7 @@ def test_every_name_that_an_algorithm_gives_has_its_explanation() -> None:
     """Read off the trainer's own code: a new kind of candidate needs a sentence."""
     sources = Path(autohas_trainer.__file__).parent
     texts = [path.read_text() for folder in ("algorithms", "engine") for path in (sources / folder).rglob("*.py")]
-    given = {name.strip() for text in texts for name in re.findall(r'Candidate\(\s*name=f?"([a-z ]+)', text)}
+    given = {name.strip() for text in texts for name in re.findall(r'(?:Candidate\(\s*name=|enter\()f?"([a-z ]+)', text)}
 
     assert given >= {"argmax", "lane", "sample", "trial"}
     assert given - CANDIDATES.keys() == set()
