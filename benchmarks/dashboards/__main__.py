@@ -83,11 +83,10 @@ def draw_panel(axes: Axes, name: str, targets: list[dict[str, Any]], start_s: fl
     """The kind of plot that Grafana would choose, roughly."""
     axes.set_title(name)
     kind = targets[0]["kind"]
+    series = [one for target in targets for one in read(target, start_s)]
     if kind == "barchart":
         draw_bars(axes, targets)
-        return
-    series = [one for target in targets for one in read(target, start_s)]
-    if kind == "xychart":
+    elif kind == "xychart":
         draw_against(axes, series)
     elif kind == "status-history":
         draw_history(axes, series)
