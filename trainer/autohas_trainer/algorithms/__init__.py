@@ -10,7 +10,8 @@ from typing import Final
 
 from autohas_api.space.decisions import Space
 from autohas_api.spec.search import Spec
-from autohas_trainer.algorithms._base import Algorithm, Candidate, StepContext, SupernetAlgorithm, TrialAlgorithm
+from autohas_trainer.algorithms._base import Algorithm, Candidate, StepContext, SupernetAlgorithm
+from autohas_trainer.algorithms._trials import TrialAlgorithm
 from autohas_trainer.algorithms.autohas_lanes import AutoHASLanes
 from autohas_trainer.algorithms.autohas_one_step import AutoHASOneStep
 from autohas_trainer.algorithms.autohas_paired import AutoHASPaired

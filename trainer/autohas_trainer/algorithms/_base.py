@@ -12,7 +12,7 @@ gradients or batches beyond a step.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -21,11 +21,10 @@ import numpy as np
 from torch import Tensor
 
 from autohas_api.space.decisions import Configuration
-from autohas_trainer.algorithms._proposer import TrialRecord
 from autohas_trainer.data import RewardBatch, TrainBatch
 from autohas_trainer.space.policy import Draw, Policy
 
-__all__ = ["Algorithm", "Candidate", "Gradient", "Lesson", "Reading", "StepContext", "SupernetAlgorithm", "TrialAlgorithm", "Update"]
+__all__ = ["Algorithm", "Candidate", "Gradient", "Lesson", "Reading", "StepContext", "SupernetAlgorithm", "Update"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,18 +193,3 @@ class SupernetAlgorithm(Algorithm, Protocol):
 
     def reject(self, sample: Configuration) -> bool:
         """Learn, after the warm-up, that a sample's network cannot be trained; whether the controller's policy was updated."""
-
-
-@runtime_checkable
-class TrialAlgorithm(Algorithm, Protocol):
-    """One way to search by trials, which are proposed one after another."""
-
-    def propose(self, number: int, seed: int, history: Sequence[TrialRecord], left_out: Collection[Configuration]) -> Configuration | None:
-        """The configuration of trial `number`, none of `left_out`; trial 0 is the default. A function of its arguments.
-
-        `left_out` are the trials with smaller numbers, or some of them: numbers are asked for in increasing order. None: the space has no
-        more of them, or only unlikely ones.
-        """
-
-    def find_parent(self, number: int, configuration: Configuration, history: Sequence[TrialRecord]) -> int | None:
-        """The trial of which trial `number` is a copy with one change; None where it was not bred. The history may be a later one."""

@@ -5,16 +5,15 @@ The default is trial 0 and the spec's initial points follow it, whatever the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Collection, Sequence
+from typing import Final
 
 from autohas_api.space.decisions import Configuration, Space
-from autohas_trainer.algorithms._base import Candidate
 from autohas_trainer.algorithms._proposer import Sampler, TrialRecord
+from autohas_trainer.algorithms._trials import TrialAlgorithm
 from autohas_trainer.algorithms.one_factor import find_change
 from autohas_trainer.algorithms.uniform import draw_uniformly
 from autohas_trainer.seeding import stream
-from autohas_trainer.space.policy import Policy
 
 __all__ = ["MultiTrial"]
 
@@ -24,7 +23,7 @@ _UNIFORM_DRAWS: Final = 1000
 """Uniform draws after which what is left of a space is too unlikely to be drawn."""
 
 
-class MultiTrial:
+class MultiTrial(TrialAlgorithm):
     """Proposes trials; has no shared weights and no controller that learns."""
 
     def __init__(
@@ -41,8 +40,8 @@ class MultiTrial:
         A draw knows the results of all trials before it but the last `parallel_trials - 1`. `find_parent` says which trial is bred after a
         history; None: none is.
         """
-        self.policy = Policy(space, learning_rate=1.0)
-        self._space, self._sampler, self._parallel_trials = space, sampler, parallel_trials
+        super().__init__(space)
+        self._sampler, self._parallel_trials = sampler, parallel_trials
         self._find_parent = find_parent
         self._first = (space.default, *(point for point in dict.fromkeys(initial) if point != space.default))
 
@@ -69,17 +68,3 @@ class MultiTrial:
     def _list_known(self, number: int, history: Sequence[TrialRecord]) -> list[TrialRecord]:
         """What is known when trial `number` is proposed."""
         return [record for record in history if record.number <= number - self._parallel_trials]
-
-    def begin(self, reference: Configuration) -> None:
-        """Nothing to take: there are no lanes."""
-
-    def candidates(self, count: int, rng: object) -> list[Candidate]:  # noqa: ARG002 - the protocol's
-        """Refuse: each trial is proposed when those before it are compared."""
-        raise RuntimeError("a multi-trial algorithm proposes its trials one after another")
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing changes: proposals are a function of seed and history."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing to load."""

@@ -8,17 +8,16 @@ from the choices.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from autohas_api.space.decisions import Configuration, Decision, Space, initial_points
 from autohas_api.spec.search import Spec
-from autohas_trainer.algorithms._base import Candidate
 from autohas_trainer.algorithms._proposer import TrialRecord
+from autohas_trainer.algorithms._trials import TrialAlgorithm
 from autohas_trainer.algorithms.uniform import draw_active
 from autohas_trainer.seeding import stream
-from autohas_trainer.space.policy import Policy
 
 if TYPE_CHECKING:
     import optuna
@@ -29,13 +28,13 @@ _MOST_REPEATS: Final = 1000
 """Draws in a row that were trials already, after which what is left of a space is too unlikely to be drawn."""
 
 
-class RandomSearch:
+class RandomSearch(TrialAlgorithm):
     """Proposes trials; has no shared weights and no controller that learns."""
 
     def __init__(self, space: Space, initial: Sequence[Configuration] = ()) -> None:
         """Propose the default, then `initial`, then what Optuna draws."""
-        self.policy = Policy(space, learning_rate=1.0)
-        self._space, self._initial = space, initial
+        super().__init__(space)
+        self._initial = initial
         self._sequences: dict[int, _Sequence] = {}
 
     @classmethod
@@ -63,24 +62,6 @@ class RandomSearch:
                 continue
             distinct[configuration], num_repeats = None, 0
             yield configuration
-
-    def find_parent(self, number: int, configuration: Configuration, history: Sequence[TrialRecord]) -> int | None:  # noqa: ARG002 - the protocol's
-        """None: no trial is bred."""
-        return None
-
-    def begin(self, reference: Configuration) -> None:
-        """Nothing to take: there are no lanes."""
-
-    def candidates(self, count: int, rng: object) -> list[Candidate]:  # noqa: ARG002 - the protocol's
-        """Refuse: trials are proposed one after another."""
-        raise RuntimeError("a multi-trial algorithm proposes its trials one after another")
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing changes: trials are a function of the seed."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing to load."""
 
 
 class _Sequence:
