@@ -12,6 +12,7 @@ from torch import nn as torch_nn
 
 from autohas import nn
 from autohas_trainer.nn import Searchable
+from autohas_trainer.nn.skeleton import Skeleton
 from autohas_trainer.templates import default_path
 
 SWITCHES: list[bool] = []
@@ -58,11 +59,17 @@ def _leaves(family: Searchable) -> tuple[dict[str, str], dict[str, Tensor]]:
     return path, {name: shared[name][index].requires_grad_() for name, index in family.slices(path).items()}
 
 
+def _network(family: Searchable, path: dict[str, str]) -> torch_nn.Module:
+    skeleton = family._skeleton(path)
+    assert isinstance(skeleton, Skeleton)
+    return skeleton.network
+
+
 def test_a_network_holds_no_leaves_between_two_calls() -> None:
     """Whether a call ended or raised: the buffers of an accelerator are freed with their path."""
     family = _family()
     path, leaves = _leaves(family)
-    network = family._skeleton(path).network
+    network = _network(family, path)
     family.forward(torch.ones(3, 4), path, leaves)
     assert all(parameter.is_meta for parameter in network.parameters())
     with pytest.raises(ValueError, match="negative"):
@@ -78,7 +85,7 @@ def test_a_buffer_that_a_call_sets_is_the_constant_again_in_the_next() -> None:
     first = family.forward(torch.ones(3, 4), path, leaves)
     with torch.no_grad():
         second = family.forward(torch.ones(3, 4), path, leaves)
-    counting = family._skeleton(path).network.get_submodule("0")
+    counting = _network(family, path).get_submodule("0")
 
     assert torch.equal(first, second)
     assert counting.modes == [True, False]

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from torch import nn
 
-from autohas_trainer.nn.choices import Choice, current_construction
+from autohas_trainer.nn.choices import Choice, FollowsPath, current_construction
 
 __all__ = ["Branches", "OneOf", "Repeat", "Skippable"]
 
 
-class Branches(nn.Module):
+class Branches(nn.Module, FollowsPath):
     """The base of all modules whose children exist for some choices only."""
 
     def __init__(self, decision: Choice) -> None:
@@ -71,6 +72,14 @@ class OneOf(Branches):
     def choices_with(self, child: str) -> tuple[str, ...]:
         """Return the one choice whose branch this is."""
         return tuple(choice for choice, name in self._child_names.items() if name == child)
+
+    def path_attributes(self) -> Mapping[str, object]:
+        """Return the branch that is kept."""
+        return {"kept": current_construction().branches_of(self.decision)}
+
+    def path_children(self) -> tuple[str, ...]:
+        """Return the name of the branch that is kept."""
+        return tuple(self._child_names[choice] for choice in current_construction().branches_of(self.decision))
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - whatever the branches take and give
         """Return what the chosen branch gives."""
@@ -126,9 +135,9 @@ class Repeat(Branches):
             message = f"Repeat {name} has depths {', '.join(map(str, depths)) or 'none'}{length}; give depths of 0 or more within it"
             raise ValueError(message)
         super().__init__(Choice(name, tuple(map(str, depths)), default=max(depths) if default is None else default))
-        construction = current_construction()
-        depth = max(depths) if construction.is_whole else int(construction.choice_of(self.decision))
-        chain = {str(index): modules(index) if callable(modules) else modules[index] for index in range(depth)}
+        self.depth = self._current_depth()
+        """How many modules of the chain are called."""
+        chain = {str(index): modules(index) if callable(modules) else modules[index] for index in range(self.depth)}
         _require_distinct(f"Repeat {name}", chain)
         for child, module in chain.items():
             self.add_module(child, module)
@@ -137,9 +146,22 @@ class Repeat(Branches):
         """Return the depths that reach this module of the chain."""
         return tuple(choice for choice in self.decision.choices if int(choice) > int(child))
 
+    def _current_depth(self) -> int:
+        """Return the depth of the network that is being built, the largest in the whole network."""
+        construction = current_construction()
+        return max(map(int, self.decision.choices)) if construction.is_whole else int(construction.choice_of(self.decision))
+
+    def path_attributes(self) -> Mapping[str, object]:
+        """Return the depth."""
+        return {"depth": self._current_depth()}
+
+    def path_children(self) -> tuple[str, ...]:
+        """Return the names of the modules that are called."""
+        return tuple(map(str, range(self._current_depth())))
+
     def forward(self, features: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - whatever the modules take and give
         """Return what the last module of the chain gives; further arguments go to each."""
-        for module in self.children():
+        for module in islice(self.children(), self.depth):
             features = module(features, *args, **kwargs)
         return features
 

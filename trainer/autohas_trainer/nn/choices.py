@@ -2,19 +2,20 @@
 
 A factory runs once per network. While it runs, a `Construction` says which network: the *whole* one, with every branch and the largest
 sizes, whose weights are shared; or the network of one path. Every wrapper and every `int(size)` asks it, so a factory never does.
-Outside of any construction the default is built, so that a factory called by hand gives an ordinary network.
+Outside of any construction the default is built, so that a factory called by hand gives an ordinary network. A module that `FollowsPath`
+can also say what it would be in the network of another path, so that no network has to be built for it (see `switching`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Final
 
-__all__ = ["Choice", "Construction", "Size", "constructing", "current_construction"]
+__all__ = ["Choice", "Construction", "FollowsPath", "Size", "constructing", "current_construction"]
 
 _MAX_COMBINATIONS: Final = 4096
 """Sizes that are tried for the largest one of a function of several decisions."""
@@ -64,6 +65,26 @@ def constructing(construction: Construction) -> Iterator[Construction]:
         yield construction
     finally:
         _CURRENT.reset(token)
+
+
+class FollowsPath:
+    """A module that differs between paths, by its own parameters, attributes or children.
+
+    The methods are asked in the whole network, inside the `Construction` of a path, and say what the module of that path has. What they
+    leave out is the same on all paths.
+    """
+
+    def path_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Return the shapes of the module's own parameters by name."""
+        return {}
+
+    def path_attributes(self) -> Mapping[str, object]:
+        """Return the attributes that `forward` reads and that follow from decisions, by name."""
+        return {}
+
+    def path_children(self) -> Collection[str] | None:
+        """Return the names of the children that the module has; None stands for all."""
+        return None
 
 
 class Size:

@@ -12,22 +12,27 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from autohas_trainer.nn.choices import Size
+from autohas_trainer.nn.choices import FollowsPath, Size
 
 __all__ = ["ElasticBatchNorm1d", "ElasticBatchNorm2d", "ElasticConv2d", "ElasticLayerNorm", "ElasticLinear", "ElasticMLP"]
 
 SizeLike = Size | int
 
 
-class ElasticLinear(nn.Linear):
+class ElasticLinear(nn.Linear, FollowsPath):
     """`nn.Linear` whose numbers of features may be decisions."""
 
     def __init__(self, in_features: SizeLike, out_features: SizeLike, bias: bool = True) -> None:  # noqa: FBT001, FBT002 - as torch has it
         super().__init__(int(in_features), int(out_features), bias=bias)
         self.sizes = (in_features, out_features)
 
+    def path_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Return those of `weight` and `bias`."""
+        in_features, out_features = map(int, self.sizes)
+        return {"weight": (out_features, in_features), "bias": (out_features,)}
 
-class ElasticConv2d(nn.Conv2d):
+
+class ElasticConv2d(nn.Conv2d, FollowsPath):
     """`nn.Conv2d` whose channels, groups and square kernel may be decisions; `groups=width` makes a depthwise convolution.
 
     A padding that is left out keeps the image size at stride 1.
@@ -59,41 +64,73 @@ class ElasticConv2d(nn.Conv2d):
             )
             raise ValueError(message)
         kernel = int(kernel_size)
+        pixels = dilation * (kernel // 2) if padding is None else padding
         super().__init__(
             int(in_channels),
             int(out_channels),
             kernel,
             stride=stride,
-            padding=dilation * (kernel // 2) if padding is None else padding,
+            padding=pixels,
             dilation=dilation,
             groups=int(groups),
             bias=bias,
         )
         self.sizes = (in_channels, out_channels, kernel_size, groups)
+        self.keeps_size = padding is None
+        """Whether the padding follows from the kernel."""
+
+    def path_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Return those of `weight` and `bias`."""
+        in_channels, out_channels, kernel, groups = map(int, self.sizes)
+        return {"weight": (out_channels, in_channels // groups, kernel, kernel), "bias": (out_channels,)}
+
+    def path_attributes(self) -> Mapping[str, object]:
+        """Return groups, and the padding where it follows from the kernel."""
+        _, _, kernel, groups = map(int, self.sizes)
+        attributes: dict[str, object] = {"groups": groups}
+        if self.keeps_size:
+            attributes["padding"] = tuple(dilation * (kernel // 2) for dilation in self.dilation)
+        return attributes
 
 
-class ElasticBatchNorm1d(nn.BatchNorm1d):
+class ElasticBatchNorm1d(nn.BatchNorm1d, FollowsPath):
     """`nn.BatchNorm1d` of as many features as the layer before it gives."""
 
     def __init__(self, num_features: SizeLike, eps: float = 1e-5, momentum: float | None = 0.1) -> None:
         super().__init__(int(num_features), eps=eps, momentum=momentum)
         self.sizes = (num_features,)
 
+    def path_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Return those of `weight` and `bias`."""
+        return _vectors(self.sizes[0])
 
-class ElasticBatchNorm2d(nn.BatchNorm2d):
+
+class ElasticBatchNorm2d(nn.BatchNorm2d, FollowsPath):
     """`nn.BatchNorm2d` of as many channels as the layer before it gives."""
 
     def __init__(self, num_features: SizeLike, eps: float = 1e-5, momentum: float | None = 0.1) -> None:
         super().__init__(int(num_features), eps=eps, momentum=momentum)
         self.sizes = (num_features,)
 
+    def path_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Return those of `weight` and `bias`."""
+        return _vectors(self.sizes[0])
 
-class ElasticLayerNorm(nn.LayerNorm):
+
+class ElasticLayerNorm(nn.LayerNorm, FollowsPath):
     """`nn.LayerNorm` over the last dimension, of as many features as the layer before it gives."""
 
     def __init__(self, num_features: SizeLike, eps: float = 1e-5, bias: bool = True) -> None:  # noqa: FBT001, FBT002 - as torch has it
         super().__init__(int(num_features), eps=eps, bias=bias)
         self.sizes = (num_features,)
+
+    def path_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Return those of `weight` and `bias`."""
+        return _vectors(self.sizes[0])
+
+    def path_attributes(self) -> Mapping[str, object]:
+        """Return the features over which it normalises."""
+        return {"normalized_shape": (int(self.sizes[0]),)}
 
 
 class ElasticMLP(nn.Module):
@@ -122,6 +159,12 @@ class ElasticMLP(nn.Module):
         """Return features of the same shape (..., D)."""
         outputs_D: Tensor = self.last(self.dropout(self.activation(self.first(features_D))))
         return outputs_D
+
+
+def _vectors(num_features: SizeLike) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a normalisation's parameters."""
+    shape = (int(num_features),)
+    return {"weight": shape, "bias": shape}
 
 
 def rotary_table(length: int, features: int) -> tuple[Tensor, Tensor]:

@@ -28,7 +28,8 @@ from autohas_trainer.errors import ConfigurationError
 from autohas_trainer.nn.choices import Construction, constructing
 from autohas_trainer.nn.derivation import derive_decisions
 from autohas_trainer.nn.pretrained import Pretrained, match_pretrained
-from autohas_trainer.nn.skeleton import Skeleton, Skeletons, build_seeded
+from autohas_trainer.nn.skeleton import PathNetwork, Skeletons, build_seeded
+from autohas_trainer.nn.switching import SwitchedNetwork
 from autohas_trainer.seeding import Key
 
 __all__ = ["Index", "Initialise", "Path", "Searchable", "Shape"]
@@ -57,6 +58,7 @@ class Searchable:
         who: str = "the model",
         initialise: Initialise | None = None,
         pretrained: Pretrained | None = None,
+        is_switched: bool = False,
     ) -> None:
         """Make the whole network once and read its decisions.
 
@@ -67,6 +69,7 @@ class Searchable:
             who: Subject of error sentences.
             initialise: Makes initial weights instead of the layers and the factory; gets all leaves of a network at once.
             pretrained: Weights of a file, which stand for initial ones in the shared weights and, cut, in every network.
+            is_switched: Whether the supernet calls one network for all paths (see `switching`), whose modules say how they differ.
 
         Raises:
             ConfigurationError: the factory raises or gives no new module, its decisions contradict each other, or the weights of the
@@ -83,9 +86,9 @@ class Searchable:
         self._pretrained = match_pretrained(pretrained, whole) if pretrained is not None else {}
         _copy(self._pretrained, whole)
         self._frozen = {name: p.detach().clone() for name, p in whole.named_parameters(remove_duplicate=False) if not p.requires_grad}
-        buffers = {name: buffer.clone() for name, buffer in whole.named_buffers(remove_duplicate=False)}
         self._shapes = {name: tuple(p.shape) for name, p in whole.named_parameters() if p.requires_grad}
-        self._skeletons = Skeletons({**self._frozen, **buffers})
+        self._skeletons = Skeletons(self._frozen | {name: buffer.clone() for name, buffer in whole.named_buffers(remove_duplicate=False)})
+        self._switched = SwitchedNetwork(self._skeletons.strip(whole)) if is_switched else None
 
     @property
     def decisions(self) -> tuple[TemplateDecision, ...]:
@@ -198,15 +201,17 @@ class Searchable:
             canonical[decision.name] = path[decision.name] if active[decision.name] else decision.default
         return canonical
 
-    def _skeleton(self, path: Path) -> Skeleton:
+    def _skeleton(self, path: Path) -> PathNetwork:
         """Return the network of a path without weights, made once for each of the last paths."""
         canonical, keywords = self._canonical(path), self._keywords(path)
 
-        def make() -> nn.Module:
+        def make() -> PathNetwork:
+            if self._switched is not None:
+                return self._switched.at(canonical)
             network = self._make(Construction(canonical), ("whole",), keywords, draws=False)
             _copy(self._cut_constants(self._frozen, network, path), network)
             _copy(self._cut_constants(self._pretrained, network, path), network)
-            return network
+            return self._skeletons.strip(network)
 
         return self._skeletons.get((*canonical.values(), *keywords.items()), make)
 

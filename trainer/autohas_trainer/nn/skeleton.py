@@ -1,4 +1,4 @@
-"""The network of a path without weights of its own: what a supernet calls with slices of shared tensors.
+"""A network without weights of its own: what a supernet calls with slices of shared tensors.
 
 Parameters that train lie on the meta device, so that a thousand paths cost no memory; constants (buffers, persistent or not, and frozen
 parameters) are kept, one copy for all paths where they are equal. Running statistics are gone: the batch's own stand for them.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from autohas_trainer.seeding import Key, seeded_block
 
-__all__ = ["Skeleton", "Skeletons", "build_seeded", "use_batch_statistics"]
+__all__ = ["PathNetwork", "Skeleton", "Skeletons", "Slot", "build_seeded", "use_batch_statistics"]
 
 _DRAWS: Final = frozenset(
     f"{name}_" for name in (
@@ -62,38 +62,73 @@ _Table = dict[str, Any]
 """Where a module keeps its parameters, or its buffers, by name."""
 
 
+class Slot(NamedTuple):
+    """Where a leaf goes in a call.
+
+    Attributes:
+        table: The parameters of its module, by name.
+        name: Its name there.
+        leaf: Its name in the network; tied weights have the first of their names.
+        shape: Its shape.
+        empty: What stands there between two calls.
+    """
+
+    table: _Table
+    name: str
+    leaf: str
+    shape: tuple[int, ...]
+    empty: nn.Parameter
+
+
+class PathNetwork(Protocol):
+    """The network of one path without weights."""
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Leaf name → shape; tied weights have the first of their names."""
+
+    @property
+    def num_modules(self) -> int:
+        """What it costs to keep it."""
+
+    def forward(self, inputs: Tensor, leaves: Mapping[str, Tensor], *, is_training: bool) -> Tensor:
+        """Return the network's outputs with weights `leaves`: in training mode, or whole with the batch's own statistics."""
+
+
 class Skeleton:
-    """One path's network. Every call puts the leaves into the tables of its modules, and takes them out again."""
+    """One network. Every call puts the leaves into the tables of its modules, and takes them out again."""
 
     def __init__(self, network: nn.Module, constants: Mapping[str, Tensor], copies: dict[tuple[int, torch.device], Tensor]) -> None:
         """Take over `network`, whose weights are dropped.
 
         Args:
-            network: The path's network; its constants are moved to the CPU.
+            network: Its constants are moved to the CPU.
             constants: Those of the whole network by name; they stand for equal ones of this network.
             copies: Where copies of `constants` on other devices are kept for all paths, by identity and device.
         """
         self.network = network
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        """Leaf name → shape; tied weights have the first of their names."""
         modules = dict(network.named_modules())
         self._modes = _Modes(network, list(modules.values()))
         self._shared = {id(tensor) for tensor in constants.values()}
         self._copies = copies
-        self._leaves: list[tuple[_Table, str, str]] = []
+        self.slots: list[Slot] = []
+        """Of all parameters that train, in the order of the modules."""
+        self.has_frozen = False
+        """Whether some parameters do not train."""
         self._constants: list[tuple[_Table, str, Tensor]] = []
         first_names: dict[int, str] = {}
         for prefix, module in modules.items():
             for own, table, tensor in _list_tensors(module):
                 name = f"{prefix}.{own}" if prefix else own
-                if table is module._parameters and tensor.requires_grad:  # noqa: SLF001 - as in `_list_tensors`
+                is_parameter = table is module._parameters  # noqa: SLF001 - as in `_list_tensors`
+                if is_parameter and tensor.requires_grad:
                     leaf = first_names.setdefault(id(tensor), name)
-                    self.shapes.setdefault(leaf, tuple(tensor.shape))
-                    self._leaves.append((table, own, leaf))
+                    self.slots.append(Slot(table, own, leaf, tuple(tensor.shape), _empty(tensor.shape, tensor.dtype)))
                 else:
+                    self.has_frozen = self.has_frozen or is_parameter
                     self._constants.append((table, own, _share(tensor.detach().cpu(), constants.get(name))))
-        self._empties = [(table, own, _empty(table[own].shape, table[own].dtype)) for table, own, _ in self._leaves]
-        self._take_out()
+        self.shapes = {slot.leaf: slot.shape for slot in self.slots}
+        _take_out(self.slots)
         self._device = torch.device("cpu")
         self._placed = self._constants
 
@@ -104,24 +139,23 @@ class Skeleton:
 
     def forward(self, inputs: Tensor, leaves: Mapping[str, Tensor], *, is_training: bool) -> Tensor:
         """Return the network's outputs with weights `leaves`: in training mode, or whole with the batch's own statistics."""
+        return self.call(inputs, leaves, self.slots, is_training=is_training)
+
+    def call(self, inputs: Tensor, leaves: Mapping[str, Tensor], slots: Sequence[Slot], *, is_training: bool) -> Tensor:
+        """As `forward`, with weights in `slots` only: those of the modules that take part."""
         self._modes.switch(is_training=is_training)
         if self._device != inputs.device:
             self._device = inputs.device
             self._placed = [(table, own, self._place(tensor, inputs.device)) for table, own, tensor in self._constants]
         for table, own, constant in self._placed:  # at every call: a forward may set another
             table[own] = constant
-        for table, own, leaf in self._leaves:
+        for table, own, leaf, _, _ in slots:
             table[own] = leaves[leaf]
         try:
             outputs: Tensor = self.network(inputs)
         finally:
-            self._take_out()
+            _take_out(slots)
         return outputs
-
-    def _take_out(self) -> None:
-        """Hold no weights: those of a device are freed with the path that they belong to."""
-        for table, own, empty in self._empties:
-            table[own] = empty
 
     def _place(self, constant: Tensor, device: torch.device) -> Tensor:
         """Return a constant on a device; one copy serves all paths that share it."""
@@ -140,24 +174,34 @@ class Skeletons:
         """Keep none yet; `constants` are those of the whole network by name."""
         self._constants = constants
         self._copies: dict[tuple[int, torch.device], Tensor] = {}
-        self._kept: OrderedDict[tuple[Any, ...], Skeleton] = OrderedDict()
+        self._kept: OrderedDict[tuple[Any, ...], PathNetwork] = OrderedDict()
         self._num_modules = 0
 
     def __len__(self) -> int:
         """Return how many are kept."""
         return len(self._kept)
 
-    def get(self, key: tuple[Any, ...], make: Callable[[], nn.Module]) -> Skeleton:
+    def strip(self, network: nn.Module) -> Skeleton:
+        """Take the weights of a network; its constants are shared with those of all others."""
+        return Skeleton(network, self._constants, self._copies)
+
+    def get(self, key: tuple[Any, ...], make: Callable[[], PathNetwork]) -> PathNetwork:
         """Return the network of the path that `key` names, by `make` where it is not kept."""
-        skeleton = self._kept.get(key)
-        if skeleton is not None:
+        network = self._kept.get(key)
+        if network is not None:
             self._kept.move_to_end(key)
-            return skeleton
-        skeleton = self._kept[key] = Skeleton(make(), self._constants, self._copies)
-        self._num_modules += skeleton.num_modules
+            return network
+        network = self._kept[key] = make()
+        self._num_modules += network.num_modules
         while self._num_modules > _MAX_MODULES and len(self._kept) > 1:
             self._num_modules -= self._kept.popitem(last=False)[1].num_modules
-        return skeleton
+        return network
+
+
+def _take_out(slots: Sequence[Slot]) -> None:
+    """Hold no weights: those of a device are freed with the path that they belong to."""
+    for table, own, _, _, empty in slots:
+        table[own] = empty
 
 
 class _Modes:

@@ -11,14 +11,15 @@ of its own in the table would never be trained, since each word of the training 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from autohas_trainer.data.preprocessing import WordBlock
-from autohas_trainer.nn import ElasticBatchNorm1d, ElasticLayerNorm, ElasticLinear, OneOf, Repeat, Size
+from autohas_trainer.nn import Choice, ElasticBatchNorm1d, ElasticLayerNorm, ElasticLinear, OneOf, Repeat, Size
+from autohas_trainer.nn.choices import FollowsPath
 from autohas_trainer.templates._base import Path, Shape
 from autohas_trainer.templates.dropout import Dropout
 from autohas_trainer.templates.layer_size import LayerSize, linear, norm
@@ -36,13 +37,16 @@ _FREQUENCY_DEVIATION: Final = 0.3
 """Of first frequencies, in periods per standard deviation of the input."""
 
 
-class _Shift(nn.Module):
+class _Shift(nn.Module, FollowsPath):
     """No normalisation: adds a number to each feature, as a normalisation does."""
 
     def __init__(self, width: Size) -> None:
         super().__init__()
         self.width = width
         self.bias = nn.Parameter(torch.zeros(int(width)))
+
+    def path_shapes(self) -> Mapping[str, Shape]:
+        return {"bias": (int(self.width),)}
 
     def forward(self, features_BD: Tensor) -> Tensor:
         return features_BD + self.bias
@@ -93,13 +97,14 @@ class _Periodic(nn.Module):
         return features_BF if inputs_BD.shape[1] == num_numbers else torch.cat((features_BF, inputs_BD[:, num_numbers:]), dim=1)
 
 
-class _Layer(nn.Module):
-    """One hidden layer; `linear` gives features of the decision `width`."""
+class _Layer(nn.Module, FollowsPath):
+    """One hidden layer; `linear` gives features of the decision `width`. Without decision `residual` its input is not added."""
 
-    def __init__(self, linear_layer: nn.Module, choices: Choices, *, is_residual: bool) -> None:
+    def __init__(self, linear_layer: nn.Module, choices: Choices, residual: Choice | None) -> None:
         super().__init__()
         width, decision = choices["width"], choices["norm"]
-        self.is_residual = is_residual
+        self.residual = residual
+        self.is_residual = self._adds_input()
         self.linear = linear_layer
         self.norm = OneOf(
             decision.name,
@@ -112,6 +117,12 @@ class _Layer(nn.Module):
         )
         self.activation = make_activation(choices)
         self.dropout = Dropout()
+
+    def _adds_input(self) -> bool:
+        return self.residual is not None and self.residual.value == "yes"
+
+    def path_attributes(self) -> Mapping[str, object]:
+        return {"is_residual": self._adds_input()}
 
     def forward(self, features_BD: Tensor) -> Tensor:
         outputs_BD: Tensor = self.dropout(self.activation(self.norm(self.linear(features_BD))))
@@ -126,11 +137,10 @@ class _Network(nn.Module):
         self.words = _Words(blocks, num_inputs) if blocks else None
         num_numbers, num_embedded = count_inputs(num_inputs, blocks)
         width, depth, numbers = choices["width"], choices["depth"], choices["numbers"]
-        is_residual = choices["residual"].value == "yes"
 
         def make_layer(index: int) -> _Layer:
             if index > 0:
-                return _Layer(ElasticLinear(width, width, bias=False), choices, is_residual=is_residual)
+                return _Layer(ElasticLinear(width, width, bias=False), choices, choices["residual"])
             first = OneOf(
                 numbers.name,
                 {
@@ -139,7 +149,7 @@ class _Network(nn.Module):
                 },
                 default=numbers.default,
             )
-            return _Layer(first, choices, is_residual=False)
+            return _Layer(first, choices, None)
 
         self.hidden = Repeat(depth.name, make_layer, choices=depth.choices, default=depth.default)
         self.head = ElasticLinear(width, num_outputs)

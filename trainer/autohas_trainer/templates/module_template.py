@@ -44,12 +44,15 @@ class ModuleTemplate(Searchable):
     step_cost: StepCost
     gain: ClassVar[float] = math.sqrt(2.0)
     """Of hidden weights: He's for half-linear activations."""
+    is_switched: ClassVar[bool] = True
+    """Whether every module that differs between paths says how, so that one network serves them all."""
 
     def __init__(self, input_shape: Shape, num_outputs: int) -> None:
         """Fix what no decision changes: the shape of an input and the number of outputs."""
         self.input_shape = input_shape
         self.num_outputs = num_outputs
-        super().__init__(self._make_network, input_shape, num_outputs, who=f"template {self.name}", initialise=self._initialise_leaves)
+        who, initialise = f"template {self.name}", self._initialise_leaves
+        super().__init__(self._make_network, input_shape, num_outputs, who=who, initialise=initialise, is_switched=self.is_switched)
         self._decisions = TEMPLATES[self.name].decisions  # the same, with conditions that nesting does not show
 
     @property

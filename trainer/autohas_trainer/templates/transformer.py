@@ -130,6 +130,7 @@ class Transformer(ModuleTemplate):
     name = "transformer"
     step_cost = TRANSFORMER_STEP
     gain = 1.0
+    is_switched = False  # attention has buffers for rotary positions only, and the whole network stands at learned ones
 
     @property
     def _has_images(self) -> bool:
