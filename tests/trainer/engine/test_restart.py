@@ -253,3 +253,16 @@ def test_a_copy_shares_no_memory_with_what_goes_on() -> None:
     assert float(first[0]["weights/w"][0]) == 1.0
     assert (first[1], second[1], third) == ({"rows": [1]}, {"rows": [1]}, None)
     assert (safety.rate_factor, safety.trainings_lost) == (1 / 9, 1.0)
+
+
+def test_a_copy_takes_the_memory_of_the_one_before() -> None:
+    """Where shapes are equal; a tensor of another shape has memory of its own."""
+    safety = SafetyCopy(constant_loss=1.0)
+    safety.keep({"weights/w": torch.ones(3), "counts/w": torch.zeros(1)}, {"step": 0})
+    addresses = {name: tensor.data_ptr() for name, tensor in safety.tensors().items()}
+    grown = torch.arange(2.0)
+    safety.keep({"weights/w": torch.full((3,), 2.0), "counts/w": grown}, {"step": 5})
+
+    assert safety.tensors()["weights/w"].data_ptr() == addresses["weights/w"]
+    assert safety.tensors()["counts/w"].data_ptr() != grown.data_ptr()
+    assert {name: tensor.tolist() for name, tensor in safety.tensors().items()} == {"weights/w": [2.0] * 3, "counts/w": [0.0, 1.0]}
