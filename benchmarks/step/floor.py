@@ -18,14 +18,14 @@ __all__ = ["Floor"]
 class Floor:
     """The stand-alone form of one sampled subnetwork, which does what the step did and nothing else."""
 
-    def __init__(self, state: SearchState, context: SupernetStepContext, done: Update) -> None:
-        """Build the network and run everything once, so that only work is timed."""
+    def __init__(self, state: SearchState, context: SupernetStepContext, done: Update, *, fuses: bool = False) -> None:
+        """Build the network and run everything once, so that only work is timed; `fuses`: whether adamw takes torch's fused kernel."""
         search_task = state.search_task
         sample = done.draw.configuration
         recipe = search_task.recipe(sample)
         self._task, self._context, self._done = search_task.task, context, done
         self._module = search_task.template.build(path_of(search_task.space, sample), (0,)).to(search_task.device).train()
-        self._optimizer = standalone_optimizer(self._module, rule_of(recipe, 1e-6))
+        self._optimizer = standalone_optimizer(self._module, rule_of(recipe, 1e-6), fuses=fuses)
         self.run()
 
     def run(self, context: SupernetStepContext | None = None) -> None:

@@ -36,7 +36,12 @@ _SUPERNET = (Stage.WARMUP, Stage.SUPERNET)
 
 
 def stage_pairs(
-    document: Mapping[str, Any], timed: Callable[[Callable[[], Any]], tuple[float, Any]], count: int, device: torch.device = _CPU
+    document: Mapping[str, Any],
+    timed: Callable[[Callable[[], Any]], tuple[float, Any]],
+    count: int,
+    device: torch.device = _CPU,
+    *,
+    fuses: bool = False,
 ) -> list[tuple[float, float]]:
     """(seconds of the stage, seconds of its floor) for the first `count` supernet steps; the floor makes its own batches too."""
     parsed, space = accept(dict(document))
@@ -64,7 +69,7 @@ def stage_pairs(
             while has_more and len(pairs) < count:
                 number = len(done)
                 seconds, has_more = timed(stage.advance)
-                floor = Floor(state, SupernetStepContext(state, number), done[-1])
+                floor = Floor(state, SupernetStepContext(state, number), done[-1], fuses=fuses)
                 fresh = SupernetStepContext(state, number)
                 pairs.append((seconds, timed(partial(floor.run, fresh))[0]))
         history.close()

@@ -74,7 +74,7 @@ TORCH: dict[str, tuple[UpdateRule, Callable[[list[nn.Parameter]], torch.optim.Op
     ),
     "adamw": (
         UpdateRule(optimizer="adamw", learning_rate=1.0, momentum=0.8, weight_decay=0.1, decays_vectors=True, beta2=0.95, epsilon=1e-6),
-        lambda weights: torch.optim.AdamW(weights, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.1),
+        lambda weights: torch.optim.AdamW(weights, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.1, fused=True),
     ),
     "adam": (
         UpdateRule(optimizer="adam", learning_rate=1.0, momentum=0.9, weight_decay=0.01, decays_vectors=True, beta2=0.9, epsilon=1e-3),
@@ -199,18 +199,21 @@ def test_the_first_step_of_a_slice_after_two_thousand_of_its_tensor_is_the_rate(
     assert ((before - shared.weights) / ADAM.learning_rate).tolist() == [pytest.approx([1.0] * 2, abs=1e-4)] * 2
 
 
-def test_every_element_moves_as_a_parameter_of_its_own_under_torchs_adam() -> None:
-    """Random slices of a tensor of three dimensions, random gradients: each element against its own torch.optim.Adam."""
+@pytest.mark.parametrize(("optimizer", "build"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
+def test_every_element_moves_as_a_parameter_of_its_own_under_torch(
+    optimizer: OptimizerName, build: Callable[..., torch.optim.Optimizer]
+) -> None:
+    """Random slices of a tensor of three dimensions, random gradients: each element against its own Adam or AdamW."""
     shared, shape, rng = Shared(3, 4, 5), (3, 4, 5), stream("elements")
     alone = {place: torch.nn.Parameter(torch.zeros(1)) for place in np.ndindex(shape)}
-    theirs = {place: torch.optim.Adam([weight], lr=0.1, betas=(0.9, 0.999), eps=1e-8) for place, weight in alone.items()}
+    theirs = {place: build([weight], lr=0.1, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01) for place, weight in alone.items()}
     for step in range(40):
         parts = []
         for size in shape:
             start = int(rng.integers(size))
             parts.append(slice(start, int(rng.integers(start + 1, size + 1))))
         gradient = keyed("element gradient", step, shape=shape)
-        apply_update(shared.cut(*parts), [gradient[tuple(parts)]], ADAM)
+        apply_update(shared.cut(*parts), [gradient[tuple(parts)]], replace(ADAM, optimizer=optimizer, weight_decay=0.01))
         for place in np.ndindex(shape):
             if all(part.start <= position < part.stop for part, position in zip(parts, place, strict=True)):
                 alone[place].grad = gradient[place].reshape(1).clone()
@@ -218,6 +221,22 @@ def test_every_element_moves_as_a_parameter_of_its_own_under_torchs_adam() -> No
     expected = torch.stack([alone[place].detach().reshape(()) for place in np.ndindex(shape)]).reshape(shape)
 
     torch.testing.assert_close(shared.weights, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [2**18 - 1, 2**18, 2**18 + 5])
+def test_more_than_one_batch_of_blocks_moves_as_one(size: int) -> None:
+    """Two tensors on either side of the number of elements that is copied at once, against torch's own AdamW."""
+    rule = UpdateRule(optimizer="adamw", learning_rate=0.1, momentum=0.9, weight_decay=0.01)
+    ours = slices(keyed("large", shape=(1, size)), keyed("small", shape=(3, 3)))
+    theirs = [torch.nn.Parameter(weight.clone()) for weight in ours.weights]
+    optimizer = torch.optim.AdamW(theirs, lr=0.1, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01, fused=True)
+    grads = [keyed("large gradient", shape=(1, size)), keyed("small gradient", shape=(3, 3))]
+    for parameter, grad in zip(theirs, grads, strict=True):
+        parameter.grad = grad.clone()
+    optimizer.step()
+    apply_update(ours, grads, rule)
+
+    assert all(torch.equal(weight, parameter.detach()) for weight, parameter in zip(ours.weights, theirs, strict=True))
 
 
 def test_new_cuts_keep_the_counts_of_what_they_cut() -> None:

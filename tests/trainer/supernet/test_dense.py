@@ -1,4 +1,4 @@
-"""A path in one buffer: the same bits as views, and as many operations for many leaves as for few."""
+"""A path in one buffer: the same numbers as views, and as many operations for many leaves as for few."""
 
 from __future__ import annotations
 
@@ -43,8 +43,12 @@ def splits() -> Splits:
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_buffer_moves_as_views_do_bit_for_bit(name: str, optimizer: OptimizerName, splits: Splits) -> None:
-    """Given the same gradients, eight steps on random paths leave the same weights, moments and counts, and trials show the same."""
+def test_a_buffer_moves_as_views_do(name: str, optimizer: OptimizerName, splits: Splits) -> None:
+    """Given the same gradients, eight steps on random paths leave the same weights, moments and counts, and trials show the same.
+
+    Bit for bit; adamw, of which views use another kernel than a buffer, up to the rounding of float32.
+    """
+    rounding = 1e-5 if optimizer == "adamw" else 0.0
     template = build_template(name, (1, 8, 8), 10)
     views, buffers = (_supernet(template, optimizer, is_dense=is_dense) for is_dense in (False, True))
     for step in range(8):
@@ -52,11 +56,11 @@ def test_a_buffer_moves_as_views_do_bit_for_bit(name: str, optimizer: OptimizerN
         _, grads = views.gradient(path, splits.train_batch(step, 32, 0))
         with views.trial(path, grads, _rule(optimizer, 0.1)), buffers.trial(path, grads, _rule(optimizer, 0.1)):
             leaves, others = views.leaves(path), buffers.leaves(path)
-            assert all(torch.equal(leaf, others[leaf_name]) for leaf_name, leaf in leaves.items())
+            torch.testing.assert_close(dict(others), dict(leaves), rtol=rounding, atol=rounding)
         views.commit(path, grads, _rule(optimizer))
         buffers.commit(path, grads, _rule(optimizer))
 
-    assert _equal(views.state_dict(), buffers.state_dict())
+    torch.testing.assert_close(buffers.state_dict(), views.state_dict(), rtol=rounding, atol=rounding)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -48,18 +48,23 @@ class Piece:
         return tensor if self.rows == slice(None) else tensor[self.rows]
 
 
+Views = tuple[Tensor, ...]
+"""Views of one part of several tensors of one shape."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Part:
     """The part of a grid that one slice covers.
 
     `places` are its cells in the block of its tensor, flat; `shape` is theirs as a grid. `elements` give the cell of each element per
-    dimension, None in a dimension of one cell; `lengths` are the elements of each cell per dimension.
+    dimension, None in a dimension of one cell; `lengths` are the elements of each cell per dimension, `sizes` the same numbers.
     """
 
     places: Counts
     shape: tuple[int, ...]
     elements: tuple[Tensor | None, ...]
     lengths: tuple[Counts, ...]
+    sizes: tuple[list[int], ...]
 
     def runs(self) -> tuple[Counts, Counts]:
         """Cell and length of each run of elements that lie one after another in memory and in one cell, where the slice is dense."""
@@ -133,7 +138,7 @@ class UpdateCounts:
             None if last - first == 1 else torch.from_numpy(c).to(self.device) for c, (_, first, last) in zip(cells, spans, strict=True)
         )
         lengths = tuple(np.diff(bounds[first : last + 1]) for bounds, first, last in spans)
-        return _Part(places.reshape(-1), places.shape, tuple(elements), lengths)
+        return _Part(places.reshape(-1), places.shape, tuple(elements), lengths, tuple(of_one.tolist() for of_one in lengths))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return `counts/<tensor>`, one number per cell, and `bounds/<tensor>`, the lines of each dimension one after another."""
@@ -163,6 +168,9 @@ class UpdateCounts:
 
 class Cells:
     """The cells of one path's slices, tensor by tensor in the order of the update."""
+
+    is_divisible: ClassVar[bool] = True
+    """Whether to `divide` costs less than to `spread`."""
 
     def __init__(self, counts: UpdateCounts, slices: Mapping[str, tuple[slice, ...]]) -> None:
         """Cut nothing yet: a path that Adam never moves has no lines. Vectors must stand last, as in `sliced.Slices`."""
@@ -200,6 +208,21 @@ class Cells:
         cells = np.repeat(np.arange(self._bounds[self._first_vector], self._bounds[-1]), lengths)
         self._vector_elements = torch.from_numpy(cells).to(self._counts.device)
         self._version = self._counts.version
+
+    def divide(self, values: Counts, tensors: Sequence[Views], first: int = 0) -> Iterator[tuple[int, Views]]:
+        """Yield a value and the views of the elements that have it, for every part of every tensor.
+
+        Args:
+            values: As `current` gives them.
+            tensors: Tensors of one shape for each place of the order, from place `first` on.
+            first: Place of the first of them.
+        """
+        for place, views in enumerate(tensors, start=first):
+            part, own = self._parts[place], values[self._bounds[place] : self._bounds[place + 1]]
+            if own.size == 1:
+                yield int(own[0]), views
+            else:
+                yield from _divide(views, own.reshape(part.shape).tolist(), part.sizes, 0)
 
     def common(self, values: Counts) -> list[int | None]:
         """Per tensor the count that all of its cells have, None where they differ; `values` as `current` gives them."""
@@ -242,6 +265,8 @@ class Cells:
 class DenseCells(Cells):
     """The cells of slices that lie one after another in one buffer: as many operations on the device for many tensors as for one."""
 
+    is_divisible = False
+
     def spread(self, values: npt.NDArray[np.float64], tensors: Sequence[int]) -> list[Piece]:
         """As `Cells.spread`; every piece is a whole tensor, and no dimension is left to be broadcast."""
         runs = [part.runs() for part in self._parts]
@@ -254,6 +279,25 @@ class DenseCells(Cells):
         on_runs = put_on(torch.from_numpy(values.astype(np.float32)), device).index_select(1, places)
         parts = on_runs.repeat_interleave(repeats, dim=1, output_size=sum(sizes)).split_with_sizes(sizes, dim=1)
         return [Piece(tensor, slice(None), parts[tensor].view(len(values), *shapes[tensor])) for tensor in tensors]
+
+
+def _divide(views: Views, values: Any, sizes: Sequence[Sequence[int]], dimension: int) -> Iterator[tuple[int, Views]]:  # noqa: ANN401 - lists in lists
+    """Cut `views` between neighbours of different `values`, which are nested lists from `dimension` on."""
+    if dimension == len(sizes):
+        yield values, views
+        return
+    runs: list[list[Any]] = []
+    for inner, size in zip(values, sizes[dimension], strict=True):
+        if runs and runs[-1][0] == inner:
+            runs[-1][1] += size
+        else:
+            runs.append([inner, size])
+    if len(runs) == 1:
+        yield from _divide(views, runs[0][0], sizes, dimension + 1)
+        return
+    lengths = [length for _, length in runs]
+    for (inner, _), *parts in zip(runs, *(view.split_with_sizes(lengths, dimension) for view in views), strict=True):
+        yield from _divide(tuple(parts), inner, sizes, dimension + 1)
 
 
 def _read_bounds(lines: Sequence[int]) -> list[list[int]]:

@@ -1,10 +1,12 @@
 """Updates on slices of shared tensors, in place: SGD, RMSprop, Adam and AdamW.
 
-Called by the supernet with the views that one path samples: decay and moments touch those views and nothing else. The operations and
-their order are torch.optim's (foreach), so a path that is the whole network moves bit for bit as a stand-alone one. Adam corrects the
-bias of its moments by the updates that each cell of a tensor had (see `cells`): a count per tensor would be too large for slices that
-are sampled less often than others, and their steps with it. RMSprop and SGD correct nothing, so they count nothing: what they keep is kept
-per element already. Knows nothing of paths or losses.
+Called by the supernet with the views that one path samples: decay and moments touch those views and nothing else. On a CPU a path that is
+the whole network moves bit for bit as a stand-alone one: AdamW by torch's fused kernel (see `fused`), the others by the operations of
+torch.optim (foreach) in their order. An accelerator's buffer takes those for AdamW too.
+
+Adam corrects the bias of its moments by the updates that each cell of a tensor had (see `cells`): a count per tensor would be too large for
+slices that are sampled less often than others, and their steps with it. RMSprop and SGD correct nothing, so they count nothing: what they
+keep is kept per element already. Knows nothing of paths or losses.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import torch
 from torch import Tensor
 
 from autohas_trainer.optim.cells import Cells, Piece
+from autohas_trainer.optim.fused import move_adamw
 from autohas_trainer.optim.rule import STATE_KEYS, UpdateRule, counts_updates, decays
 
 __all__ = ["Slices", "apply_update", "look_ahead", "temporary_update"]
@@ -146,10 +149,16 @@ def _move(slices: Slices, direction: list[Tensor], moments: _Moments, counts: _C
         case "rmsprop":
             _move_rmsprop(weights, direction, moments["square_avg"], rule)
         case "adam" | "adamw":
-            if rule.optimizer == "adamw" and (n := _num_decaying(slices, rule)):
-                _mul_(weights[:n], 1 - rule.learning_rate * rule.weight_decay)
             assert slices.cells is not None  # noqa: S101 - `_next_counts` has asked
             assert counts is not None  # noqa: S101
+            n = _num_decaying(slices, rule) if rule.optimizer == "adamw" else 0
+            if rule.optimizer == "adamw" and slices.cells.is_divisible:
+                tensors = list(zip(weights, direction, moments["exp_avg"], moments["exp_avg_sq"], strict=True))
+                move_adamw(slices.cells.divide(counts, tensors[:n]), rule, rule.weight_decay)
+                move_adamw(slices.cells.divide(counts, tensors[n:], n), rule, 0.0)
+                return
+            if n:
+                _mul_(weights[:n], 1 - rule.learning_rate * rule.weight_decay)
             _move_adam(weights, direction, moments, _Corrections(slices.cells, counts), rule)
 
 

@@ -14,12 +14,13 @@ from autohas_trainer.optim.sliced import ALPHA
 __all__ = ["load_optimizer", "optimizer_tensors", "set_rate", "standalone_optimizer"]
 
 
-def standalone_optimizer(module: nn.Module, rule: UpdateRule) -> torch.optim.Optimizer:
+def standalone_optimizer(module: nn.Module, rule: UpdateRule, *, fuses: bool = True) -> torch.optim.Optimizer:
     """Return the rule's optimizer over all parameters of `module` that train, in the groups that the rule decays and does not.
 
     Args:
         module: The network; its parameters are held, not copied.
         rule: Kind, initial rate, momentum and decay; later rates go through `set_rate`.
+        fuses: Whether adamw takes its fused kernel where it can; benchmarks compare with the multi-tensor operations too.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     does_decay = [rule.decays_vectors or decays(parameter.ndim) for parameter in parameters]
@@ -38,16 +39,29 @@ def standalone_optimizer(module: nn.Module, rule: UpdateRule) -> torch.optim.Opt
         case "adam":
             return torch.optim.Adam(groups, lr=rate, betas=betas, eps=rule.epsilon, foreach=True)
         case "adamw":
-            return torch.optim.AdamW(groups, lr=rate, betas=betas, eps=rule.epsilon, **_kernels(parameters))
+            optimizer = torch.optim.AdamW(groups, lr=rate, betas=betas, eps=rule.epsilon, **_kernels(parameters, fuses=fuses))
+            optimizer.register_step_pre_hook(_lay_out_gradients)
+            return optimizer
 
 
-def _kernels(parameters: list[nn.Parameter]) -> dict[str, bool]:
-    """Return the choice of kernels: on a GPU one for a whole update, elsewhere torch's multi-tensor operations, as in the supernet.
+def _kernels(parameters: list[nn.Parameter], *, fuses: bool) -> dict[str, bool]:
+    """Return the choice of kernels: one for a whole update where torch has it, else its multi-tensor operations.
 
-    Only adamw chooses: the last digits of both differ, and the other optimizers keep theirs.
+    Only adamw chooses: the last digits of both differ, and the other optimizers keep theirs. On a CPU the supernet uses the same kernel
+    (see `fused`), which takes elements as they lie in memory without a look at their layout.
     """
-    is_fused = all(parameter.is_cuda and parameter.is_floating_point() for parameter in parameters)
+    is_on_gpu = all(parameter.is_cuda for parameter in parameters)
+    is_in_order = all(parameter.device.type == "cpu" and parameter.is_contiguous() for parameter in parameters)
+    is_fused = fuses and (is_on_gpu or is_in_order) and all(parameter.is_floating_point() for parameter in parameters)
     return {"fused": True} if is_fused else {"foreach": True}
+
+
+def _lay_out_gradients(optimizer: torch.optim.Optimizer, *_: object) -> None:
+    """Lay out each gradient as its parameter on a CPU, for the fused kernel: autograd does so, a hook of a user's model need not."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"] if group["fused"] else ():
+            if parameter.grad is not None and parameter.is_cpu and not parameter.grad.is_contiguous():
+                parameter.grad = parameter.grad.contiguous()
 
 
 def set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
