@@ -1,5 +1,7 @@
 """Keyed streams: same key, same numbers; nothing else is shared."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,14 @@ def test_a_key_names_one_sequence() -> None:
 def test_a_key_keeps_its_numbers_across_versions() -> None:
     """The numbers of a key are pinned: changing the hash would silently change every published result."""
     assert stream(0, "pin").integers(0, 1000, 4).tolist() == [862, 981, 887, 923]
+
+
+def test_a_stream_is_philox_keyed_by_the_digest() -> None:
+    """Its state is that of numpy's generator with the hash of the key, as 128 bits."""
+    digest = hashlib.blake2b(b"i1:0s3:pin", digest_size=16).digest()
+    expected = np.random.Philox(key=int.from_bytes(digest, "little"))
+
+    assert str(stream(0, "pin").bit_generator.state) == str(expected.state)
 
 
 @pytest.mark.parametrize(

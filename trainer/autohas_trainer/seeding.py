@@ -15,7 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from numpy.random.bit_generator import ISeedSequence
 
 __all__ = ["Key", "make_deterministic", "seed_globals", "seeded_block", "stream"]
 
@@ -35,6 +37,17 @@ def _canonical(key: Key) -> bytes:
     return b"".join(parts)
 
 
+class _Digest(ISeedSequence):
+    """The 128 bits of a key as `np.random.Philox(key=...)` would take them, which first asks the system for entropy that it drops."""
+
+    def __init__(self, key: Key) -> None:
+        self._digest = hashlib.blake2b(_canonical(key), digest_size=16).digest()
+
+    def generate_state(self, n_words: int, dtype: object = np.uint64) -> npt.NDArray[np.uint64]:  # noqa: ARG002 - Philox asks for two words of 64 bits
+        """Return the two words of Philox's key."""
+        return np.frombuffer(self._digest, dtype="<u8")
+
+
 def stream(*key: int | str) -> np.random.Generator:
     """Return a fresh generator for `key`.
 
@@ -43,8 +56,7 @@ def stream(*key: int | str) -> np.random.Generator:
     Raises:
         TypeError: A part of the key is neither int nor str (booleans and numpy integers included).
     """
-    digest = hashlib.blake2b(_canonical(key), digest_size=16).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+    return np.random.Generator(np.random.Philox(_Digest(key)))  # type: ignore[arg-type]  # it takes every ISeedSequence; the stubs, only numpy's own
 
 
 def make_deterministic(threads: int) -> None:
