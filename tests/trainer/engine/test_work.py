@@ -62,6 +62,16 @@ def test_a_step_costs_what_the_formula_says() -> None:
     assert cost.of(size, 2, "sgd") == cost.of(size, 2)
 
 
+def test_configurations_that_differ_in_architecture_alone_have_one_recipe() -> None:
+    """A recipe belongs to the hyperparameters: another path has the same object, another optimizer another recipe."""
+    task = _task()
+    adam, narrow, sgd = (_configuration(task, v) for v in ({"optimizer": "adam"}, {"optimizer": "adam", "width_1": "32"}, {}))
+
+    assert adam != narrow
+    assert task.recipe(adam) is task.recipe(narrow)
+    assert (task.recipe(adam).optimizer, task.recipe(sgd).optimizer) == ("adam", "sgd")
+
+
 def test_sizes_of_networks_in_closed_form() -> None:
     """An mlp-small of 64 -> 32 -> 16 -> 10, and a conv-small of one block per stage on 8x8 images, layer by layer."""
     mlp = MlpSmall((1, 8, 8), 10)

@@ -8,7 +8,7 @@ Mixup, augmentation and custom losses are not counted.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Final
 
 from torch import Tensor
@@ -16,16 +16,17 @@ from torch import Tensor
 from autohas_api.algorithms.plan_request import FORWARD_SHARE
 from autohas_api.base.digest import canonical
 from autohas_api.space.decisions import Configuration, Space
+from autohas_api.spec.hyperparameters import KNOWN
 from autohas_api.spec.search import Spec
 from autohas_trainer.engine.candidate_faults import candidate_part
 from autohas_trainer.errors import CandidateError
 from autohas_trainer.space.recipe import TrainingRecipe, path_of, recipe_of
-from autohas_trainer.templates import CUSTOM_STEP, CountsWork, NetworkSize, OwnNetworks, StepCost, Template, measure_path, whole_path
+from autohas_trainer.templates import CUSTOM_STEP, CountsWork, NetworkSize, OwnNetworks, Path, StepCost, Template, measure_path, whole_path
 
 __all__ = ["Work"]
 
 _MAX_KEPT: Final = 4096
-"""Recipes, sizes and trainings that are kept each: a supernet draws more configurations than memory should hold."""
+"""Recipes, paths, sizes and trainings that are kept each: a supernet draws more configurations than memory should hold."""
 
 
 class Work:
@@ -43,7 +44,6 @@ class Work:
             own_values: The custom hyperparameters of a configuration, which a custom model is built from too.
             example: One input (1, ...).
         """
-        self._spec = spec
         self._space = space
         self._template = template
         self._own_values = own_values
@@ -51,8 +51,11 @@ class Work:
         self._cost: StepCost = template.step_cost if isinstance(template, CountsWork) else CUSTOM_STEP
         self._uncounted: str | None = None
         keep = lru_cache(maxsize=_MAX_KEPT)
+        self._recipe_of = keep(partial(recipe_of, spec, space))
         self.recipe = keep(self._read_recipe)
         """The training recipe of a configuration: every step of a training and of a supernet asks for it."""
+        self.path = keep(self._find_path)
+        """The path of a configuration's network, every decision of the model present."""
         self._length = keep(self._count_length)
         self._size = keep(self._find_size)
         self._size_of_network = keep(self._count)
@@ -105,12 +108,16 @@ class Work:
         return share * (self._cost.of(self._size(configuration), unit.batch_size) / self._step(self._space.default))
 
     def _read_recipe(self, configuration: Configuration) -> TrainingRecipe:
-        return recipe_of(self._spec, self._space, configuration)
+        """Read it once for all architectures: nearly every step of a supernet meets its path for the first time."""
+        pairs = zip(self._space.decisions, configuration.values, strict=True)
+        return self._recipe_of(Configuration(values=tuple(value if d.name in KNOWN else d.default for d, value in pairs)))
+
+    def _find_path(self, configuration: Configuration) -> Path:
+        return whole_path(self._template.decisions, path_of(self._space, configuration))
 
     def _built_from(self, configuration: Configuration) -> tuple[tuple[str, str], ...]:
         """What a network is built from; several configurations may have the same."""
-        path = whole_path(self._template.decisions, path_of(self._space, configuration))
-        return tuple({**path, **self._own_values(configuration)}.items())
+        return tuple({**self.path(configuration), **self._own_values(configuration)}.items())
 
     def _count_length(self, configuration: Configuration) -> float:
         return self.recipe(configuration).steps * self._step(configuration)

@@ -33,7 +33,7 @@ from autohas_trainer.events import StepUse
 from autohas_trainer.nn.pretrained import read_pretrained
 from autohas_trainer.optim import STATE_KEYS, OptimizerName
 from autohas_trainer.space.objective import objective
-from autohas_trainer.space.recipe import TrainingRecipe, path_of
+from autohas_trainer.space.recipe import TrainingRecipe
 from autohas_trainer.tasks import Task
 from autohas_trainer.templates import (
     OwnNetworks,
@@ -43,7 +43,6 @@ from autohas_trainer.templates import (
     build_template,
     check_agreement,
     check_first_step,
-    whole_path,
 )
 
 __all__ = ["SearchTask", "build_task", "load_splits", "reading_text"]
@@ -171,7 +170,7 @@ class SearchTask:
 
     def path(self, configuration: Configuration) -> Path:
         """The path of a configuration's network, every decision of the model present."""
-        return whole_path(self.template.decisions, path_of(self.space, configuration))
+        return self.works.path(configuration)
 
     def built_from(self, configuration: Configuration) -> Mapping[str, str]:
         """What `template.build` gets: the path and, for custom models, their own hyperparameters."""
