@@ -73,6 +73,17 @@ def test_entropy_counts_a_decision_as_often_as_it_is_active() -> None:
     assert policy.normalized_entropy() == pytest.approx(0, abs=1e-6)
 
 
+def test_the_entropy_follows_a_policy_that_is_restored() -> None:
+    """What was read before a restore is not given after it."""
+    fresh, policy = Policy(FLAT, learning_rate=1.0), Policy(FLAT, learning_rate=1.0)
+    policy.update(_draw(FLAT, "b", "p"), 2.0, FLAT.decisions)
+    taught = policy.entropy()
+    policy.load_state_dict(fresh.state_dict())
+
+    assert taught != fresh.entropy()
+    assert policy.entropy() == fresh.entropy()
+
+
 CHAIN = Space(
     decisions=(
         _decision("depth", ("1", "2", "3")),

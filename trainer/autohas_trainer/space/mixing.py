@@ -12,12 +12,13 @@ its probability alone, so REINFORCE sees the whole gradient; coefficients that a
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["combine", "draw_bases", "draws_gradient", "softmax"]
+__all__ = ["accumulate", "combine", "draw_bases", "draws_gradient", "softmax"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,11 +32,16 @@ def combine(bases: Sequence[float], weights: Sequence[float], *, is_log: bool) -
     return math.fsum(share * base for share, base in zip(shares, bases, strict=True))
 
 
-def draw_bases(probabilities: Floats, count: int, rng: np.random.Generator) -> tuple[int, ...]:
-    """`count` indices, drawn independently and with replacement in proportion to `probabilities`; one uniform number each."""
-    cumulative = np.cumsum(probabilities / probabilities.sum())
-    last = len(probabilities) - 1  # where rounding leaves the sum below the uniform number
-    return tuple(min(int(np.searchsorted(cumulative, rng.random(), side="right")), last) for _ in range(count))
+def accumulate(probabilities: Floats) -> list[float]:
+    """The sums of `probabilities` up to each, which `draw_bases` compares its numbers with; the last is about 1."""
+    sums: list[float] = np.cumsum(probabilities / probabilities.sum()).tolist()
+    return sums
+
+
+def draw_bases(sums: Sequence[float], count: int, rng: np.random.Generator) -> tuple[int, ...]:
+    """`count` indices, drawn independently and with replacement in proportion to the probabilities of `sums`; one uniform number each."""
+    last = len(sums) - 1  # where rounding leaves the sum below the uniform number
+    return tuple(min(bisect_right(sums, rng.random()), last) for _ in range(count))
 
 
 def softmax(logits: Floats) -> Floats:

@@ -62,6 +62,8 @@ class Policy:
         self._space = space
         self._learning_rate = learning_rate
         self._rows = {decision.name: build_row(decision) for decision in space.searched_decisions()}
+        self._entropy: dict[str, float] | None = None
+        """Of each row, until a row moves: what reads a policy asks for it several times."""
         self._baseline_sum = 0.0
         self._square_sum = 0.0
         self._weight = 0.0
@@ -135,6 +137,7 @@ class Policy:
                 if self._space.is_active(decision, values)
             ]
             if active:
+                self._entropy = None
                 row.ascend([drawn for drawn, _ in active], [advantage for _, advantage in active], self._learning_rate)
 
     def reject(self, values: Mapping[str, str], decisions: Sequence[Decision]) -> None:
@@ -172,7 +175,7 @@ class Policy:
 
         Under a Gaussian a basis has the mass that lies nearest to it.
         """
-        return {name: tuple(float(p) for p in row.probabilities()) for name, row in self._rows.items()}
+        return {name: tuple(row.probabilities().tolist()) for name, row in self._rows.items()}
 
     def log_probability(self, configuration: Configuration, fixed: Collection[str] = ()) -> float:
         """Log-probability of the active decisions of a configuration; those in `fixed` are given and count for nothing.
@@ -188,9 +191,11 @@ class Policy:
                 total += math.log(max(float(row.probabilities()[index]), 1e-300))
         return total
 
-    def entropy(self) -> dict[str, float]:
+    def entropy(self) -> Mapping[str, float]:
         """Entropy of each searched decision divided by log n: 1 is uniform, 0 decided."""
-        return {name: _entropy(p) / math.log(len(p)) for name, row in self._rows.items() for p in (row.probabilities(),)}
+        if self._entropy is None:
+            self._entropy = {name: _entropy(p) / math.log(len(p)) for name, row in self._rows.items() for p in (row.probabilities(),)}
+        return self._entropy
 
     def normalized_entropy(self) -> float:
         """Return sum P(active)*H / sum P(active)*log n over the searched decisions; 0 when nothing is searched."""
@@ -218,6 +223,7 @@ class Policy:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`."""
+        self._entropy = None
         for name, row in self._rows.items():
             row.load_state_dict(state["rows"][name])
         self._baseline_sum, self._square_sum, self._weight = state["baselineSum"], state["squareSum"], state["weight"]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from autohas_api.space.decisions import Decision, Range
 from autohas_trainer.space.gaussian import CutGaussian
-from autohas_trainer.space.mixing import combine, draw_bases, draws_gradient, softmax
+from autohas_trainer.space.mixing import accumulate, combine, draw_bases, draws_gradient, softmax
 
 __all__ = ["Drawn", "Row", "build_row"]
 
@@ -92,16 +92,17 @@ class _CategoricalRow:
         return bool((self._logits == self._logits[0]).all())
 
     def _set(self, logits: Floats) -> None:
-        """Move to `logits`; their softmax is asked for several times before they move again."""
+        """Move to `logits`; their softmax is asked for several times before they move again, and its sums while only paths are drawn."""
         self._logits = logits
         self._softmax = softmax(logits)
         self._softmax.setflags(write=False)
+        self._sums = accumulate(self._softmax)
 
     def probabilities(self) -> Floats:
         return self._softmax
 
     def draw(self, rng: np.random.Generator) -> Drawn:
-        return draw_bases(self.probabilities(), self._num_draws, rng)
+        return draw_bases(self._sums, self._num_draws, rng)
 
     def value(self, drawn: Drawn) -> str:
         """The choice itself where one was drawn, once or every time; else the combination in which each draw counts the same."""
