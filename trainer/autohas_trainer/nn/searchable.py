@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from operator import gt
 from typing import Any
 
 import torch
@@ -233,14 +234,16 @@ class Searchable:
         indices: dict[str, Index] = {}
         for name, shape in shapes.items():
             full = whole.get(name)
-            if full is None or len(full) != len(shape) or any(size > most for size, most in zip(shape, full, strict=True)):
+            if full is None or len(full) != len(shape) or any(map(gt, shape, full)):
                 have = "does not have it" if full is None else f"has it with {full}"
                 message = (
                     f"{self._who}: the network of path {dict(path)} has parameter {name} of shape {shape}, but the whole network, with"
                     f" every branch and the largest sizes, {have}; give alternatives with OneOf and sizes with Choice"
                 )
                 raise ConfigurationError(message)
-            centred = self._centres.get(name, ())
+            if (centred := self._centres.get(name)) is None:
+                indices[name] = tuple([slice(0, size) for size in shape])
+                continue
             begins = [(most - size) // 2 if axis in centred else 0 for axis, (size, most) in enumerate(zip(shape, full, strict=True))]
             indices[name] = tuple(slice(begin, begin + size) for begin, size in zip(begins, shape, strict=True))
         return indices

@@ -226,12 +226,13 @@ class Supernet:
     def _view_cut(self, indices: Mapping[str, Index]) -> ViewCut:
         """Cut views, decaying leaves first."""
         views = {name: self._view(name, index) for name, index in indices.items()}
-        ordered = dict(sorted(views.items(), key=lambda item: not decays(item[1].leaf.ndim)))
+        decaying = {name: view for name, view in views.items() if decays(view.leaf.ndim)}
+        ordered = decaying | views
         slices = Slices(
             weights=tuple(view.leaf for view in ordered.values()),
             moments={moment: tuple(view.moments[moment] for view in ordered.values()) for moment in self._moments},
             cells=None if self._counts is None else Cells(self._counts, {name: indices[name] for name in ordered}),
-            num_decaying=sum(decays(view.leaf.ndim) for view in ordered.values()),
+            num_decaying=len(decaying),
         )
         return ViewCut({name: view.leaf for name, view in ordered.items()}, slices)
 
