@@ -87,6 +87,17 @@ def test_the_norm_is_that_of_all_leaves_together_and_at_most_one(scale: float, n
     assert all(torch.equal(seen[name], gradient) for name, gradient in gradients.items()) == (scale < 1)
 
 
+def test_a_loss_is_nan_where_its_gradient_is_not_finite(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A norm that is infinite or NaN hides the loss; a finite one leaves every bit of it, the sign of a zero too."""
+    context, seen = SupernetStepContext(state := _state(), 2), []
+    for loss, slope in ((2.5, 0.1), (-0.0, 0.1), (0.0, 3e38), (2.5, math.inf), (2.5, math.nan)):
+        measured = torch.tensor(loss), {"a": torch.tensor([slope])}
+        monkeypatch.setattr(state.supernet, "gradient", lambda *_, measured=measured: measured)
+        seen.append(float(context.gradient(state.search_task.space.default, context.train_batch()).loss).hex())
+
+    assert seen == [value.hex() for value in (2.5, -0.0, 0.0, math.nan, math.nan)]
+
+
 def test_what_a_gradient_that_is_not_finite_does_is_put_back_by_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """A finite loss whose gradient overflows counts as lost: the weights that it ruined are those of the last copy one step later."""
     parsed, space = accept(small_search({"name": "RandomSharing"}, steps=270))
