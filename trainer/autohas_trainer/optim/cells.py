@@ -176,7 +176,7 @@ class Cells:
         """Cut nothing yet: a path that Adam never moves has no lines. Vectors must stand last, as in `sliced.Slices`."""
         self._counts = counts
         self._indices = {name: tuple((part.start, part.stop) for part in parts) for name, parts in slices.items()}
-        self._version = -1
+        self._version = self._version_of_vectors = -1
 
     def current(self) -> Counts:
         """The updates so far of every cell, one tensor's after another's; a copy."""
@@ -189,25 +189,31 @@ class Cells:
         self._counts.flat[self._places] = values
 
     def _look_up(self) -> None:
-        """Find the cells, drawing the lines that are missing; again only when some path has drawn more.
-
-        Vectors, the last of the order, lie end to end: they are most of the tensors, short, and one look-up serves them all.
-        """
+        """Find the cells, drawing the lines that are missing; again only when some path has drawn more."""
         if self._version == self._counts.version:
             return
-        parts = self._parts = self._counts.parts(self._indices)
-        sizes = [part.places.size for part in parts]
+        self._parts = self._counts.parts(self._indices)
+        sizes = [part.places.size for part in self._parts]
         offsets = np.repeat([self._counts.offsets[name] for name in self._indices], sizes)
-        self._places = np.concatenate([part.places for part in parts]) + offsets
+        self._places = np.concatenate([part.places for part in self._parts]) + offsets
         self._bounds = [0, *accumulate(sizes)]
-        self._first_vector = sum(len(part.shape) > 1 for part in parts)
-        vectors = parts[self._first_vector :]
+        self._version = self._counts.version
+
+    def _look_up_vectors(self) -> None:
+        """Find the cell of each element of the vectors, the last of the order.
+
+        They lie end to end: they are most of the tensors, short, and one look-up serves them all.
+        """
+        if self._version_of_vectors == self._version:
+            return
+        self._first_vector = sum(len(part.shape) > 1 for part in self._parts)
+        vectors = self._parts[self._first_vector :]
         each = [part.lengths[0] if part.lengths else np.ones(1, dtype=np.int64) for part in vectors]
         lengths = np.concatenate([np.zeros(0, dtype=np.int64), *each])
         self._vector_bounds = [0, *accumulate(int(of_one.sum()) for of_one in each)]
         cells = np.repeat(np.arange(self._bounds[self._first_vector], self._bounds[-1]), lengths)
         self._vector_elements = torch.from_numpy(cells).to(self._counts.device)
-        self._version = self._counts.version
+        self._version_of_vectors = self._version
 
     def divide(self, values: Counts, tensors: Sequence[Views], first: int = 0) -> Iterator[tuple[int, Views]]:
         """Yield a value and the views of the elements that have it, for every part of every tensor.
@@ -241,6 +247,7 @@ class Cells:
         Returns:
             Pieces that cover these tensors; in their numbers a dimension of one cell has length 1.
         """
+        self._look_up_vectors()
         on_device = torch.from_numpy(values.astype(np.float32)).to(self._counts.device)
         vectors = on_device.index_select(1, self._vector_elements)
         pieces = []

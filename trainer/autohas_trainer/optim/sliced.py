@@ -115,10 +115,12 @@ def temporary_update(slices: Slices, grads: Sequence[Tensor], rule: UpdateRule) 
 
 
 def _decay(slices: Slices, grads: Sequence[Tensor], rule: UpdateRule) -> list[Tensor]:
-    """Return g + d·w; the given gradients stay as they are, since trial and commit share them."""
+    """Return g + d·w, of adamw g; the given gradients stay as they are, since trial and commit share them."""
+    if rule.optimizer == "adamw":
+        return list(grads)
     grads = [grad.contiguous() for grad in grads]  # those of a narrow matrix lie transposed, and mixed layouts are slow
     n = _num_decaying(slices, rule)
-    if n == 0 or rule.optimizer == "adamw":
+    if n == 0:
         return grads
     return [*_add(grads[:n], list(slices.weights[:n]), alpha=rule.weight_decay), *grads[n:]]
 
