@@ -98,6 +98,41 @@ def test_a_loss_is_nan_where_its_gradient_is_not_finite(monkeypatch: pytest.Monk
     assert seen == [value.hex() for value in (2.5, -0.0, 0.0, math.nan, math.nan)]
 
 
+def _shared_gradients(scale: float) -> dict[str, Tensor]:
+    """Gradients of large leaves as autograd gives them: one tensor for two, one number expanded, and two of their own memory."""
+    first, second, summed = (torch.ones(2**15, requires_grad=True) for _ in range(3))
+    alone, transposed = (torch.ones(2**8, 2**8, requires_grad=True) for _ in range(2))
+    leaves = {"first": first, "second": second, "summed": summed, "alone": alone, "transposed": transposed}
+    loss = (first + second).square().sum() + summed.sum() + alone.square().sum() + (torch.ones(2, 2**8) @ transposed.T).square().sum()
+    return dict(zip(leaves, torch.autograd.grad(loss * scale, list(leaves.values())), strict=True))
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0])
+def test_gradients_that_are_given_away_are_clipped_once_each(scale: float) -> None:
+    """Whether autograd gave several leaves one memory or not, the bits are those of a clip that overwrites nothing."""
+    kept, given = _shared_gradients(scale), _shared_gradients(scale)
+    assert given["first"].data_ptr() == given["second"].data_ptr()
+    assert given["summed"].stride() == (0,)
+    before = {name: grad.clone() for name, grad in kept.items()}
+    expected, seen = clip(kept, norm_of(kept)), clip(given, norm_of(given), is_owner=True)
+
+    assert list(seen) == list(expected)
+    assert all(torch.equal(seen[name], grad) for name, grad in expected.items())
+    assert all(torch.equal(kept[name], grad) for name, grad in before.items())
+    assert [name for name in given if seen[name] is given[name]] == ["alone", "transposed"]
+
+
+def test_a_view_of_a_large_gradient_is_clipped_once() -> None:
+    """The whole is overwritten after the part was read."""
+    whole = torch.full((2**15,), 2.0)
+    gradients = {"whole": whole, "part": whole[: 2**14]}
+    norm = norm_of(gradients)
+    seen = clip(gradients, norm, is_owner=True)
+
+    assert seen["whole"] is whole
+    assert float(seen["whole"][0]) == float(seen["part"][0]) == float(2.0 * (1 / norm))
+
+
 def test_what_a_gradient_that_is_not_finite_does_is_put_back_by_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """A finite loss whose gradient overflows counts as lost: the weights that it ruined are those of the last copy one step later."""
     parsed, space = accept(small_search({"name": "RandomSharing"}, steps=270))

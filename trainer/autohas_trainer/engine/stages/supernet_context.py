@@ -83,7 +83,8 @@ class SupernetStepContext:
             path, smoothing = self._state.search_task.path(configuration), self._smoothing(configuration)
             loss, tensors = self._state.supernet.gradient(path, batch, smoothing)
             norm = norm_of(tensors)
-            return Gradient(loss=torch.where(norm.isfinite(), loss, math.nan), tensors=clip(tensors, norm))
+            is_owner = not self._state.search_task.custom.is_custom  # hooks of custom modules may keep what autograd gave them
+            return Gradient(loss=torch.where(norm.isfinite(), loss, math.nan), tensors=clip(tensors, norm, is_owner=is_owner))
 
     @contextmanager
     def trial(self, configuration: Configuration, gradient: Gradient) -> Iterator[None]:
