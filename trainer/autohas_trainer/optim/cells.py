@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Any, ClassVar, Final
 
@@ -52,19 +53,25 @@ Views = tuple[Tensor, ...]
 """Views of one part of several tensors of one shape."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Part:
     """The part of a grid that one slice covers.
 
-    `places` are its cells in the block of its tensor, flat; `shape` is theirs as a grid. `elements` give the cell of each element per
-    dimension, None in a dimension of one cell; `lengths` are the elements of each cell per dimension, `sizes` the same numbers.
+    `places` are its cells in the block of its tensor, flat; `shape` is theirs as a grid. `lengths` are the elements of each cell per
+    dimension, `sizes` the same numbers; `device` is where the weights lie.
     """
 
     places: Counts
     shape: tuple[int, ...]
-    elements: tuple[Tensor | None, ...]
     lengths: tuple[Counts, ...]
     sizes: tuple[list[int], ...]
+    device: torch.device
+
+    @cached_property
+    def elements(self) -> tuple[Tensor | None, ...]:
+        """The cell of each element per dimension, None in a dimension of one cell."""
+        cells = (None if of_one.size == 1 else np.repeat(np.arange(of_one.size), of_one) for of_one in self.lengths)
+        return tuple(None if of_one is None else torch.from_numpy(of_one).to(self.device) for of_one in cells)
 
     def runs(self) -> tuple[Counts, Counts]:
         """Cell and length of each run of elements that lie one after another in memory and in one cell, where the slice is dense."""
@@ -133,12 +140,8 @@ class UpdateCounts:
         ]
         block = np.arange(math.prod(self._shapes[name])).reshape(self._shapes[name])
         places = block[tuple(slice(first, last) for _, first, last in spans)]
-        cells = [np.repeat(np.arange(last - first), np.diff(bounds[first : last + 1])) for bounds, first, last in spans]
-        elements = (
-            None if last - first == 1 else torch.from_numpy(c).to(self.device) for c, (_, first, last) in zip(cells, spans, strict=True)
-        )
         lengths = tuple(np.diff(bounds[first : last + 1]) for bounds, first, last in spans)
-        return _Part(places.reshape(-1), places.shape, tuple(elements), lengths, tuple(of_one.tolist() for of_one in lengths))
+        return _Part(places.reshape(-1), places.shape, lengths, tuple(of_one.tolist() for of_one in lengths), self.device)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return `counts/<tensor>`, one number per cell, and `bounds/<tensor>`, the lines of each dimension one after another."""
@@ -215,20 +218,22 @@ class Cells:
         self._vector_elements = torch.from_numpy(cells).to(self._counts.device)
         self._version_of_vectors = self._version
 
-    def divide(self, values: Counts, tensors: Sequence[Views], first: int = 0) -> Iterator[tuple[int, Views]]:
-        """Yield a value and the views of the elements that have it, for every part of every tensor.
+    def divide(self, values: Counts, tensors: Sequence[Views], first: int = 0) -> list[tuple[int, Views]]:
+        """Return a value and the views of the elements that have it, for every part of every tensor.
 
         Args:
             values: As `current` gives them.
             tensors: Tensors of one shape for each place of the order, from place `first` on.
             first: Place of the first of them.
         """
+        divided: list[tuple[int, Views]] = []
         for place, views in enumerate(tensors, start=first):
             part, own = self._parts[place], values[self._bounds[place] : self._bounds[place + 1]]
             if own.size == 1:
-                yield int(own[0]), views
+                divided.append((int(own[0]), views))
             else:
-                yield from _divide(views, own.reshape(part.shape).tolist(), part.sizes, 0)
+                _divide(views, own.reshape(part.shape).tolist(), part.sizes, divided)
+        return divided
 
     def common(self, values: Counts) -> list[int | None]:
         """Per tensor the count that all of its cells have, None where they differ; `values` as `current` gives them."""
@@ -288,23 +293,23 @@ class DenseCells(Cells):
         return [Piece(tensor, slice(None), parts[tensor].view(len(values), *shapes[tensor])) for tensor in tensors]
 
 
-def _divide(views: Views, values: Any, sizes: Sequence[Sequence[int]], dimension: int) -> Iterator[tuple[int, Views]]:  # noqa: ANN401 - lists in lists
-    """Cut `views` between neighbours of different `values`, which are nested lists from `dimension` on."""
-    if dimension == len(sizes):
-        yield values, views
+def _divide(views: Views, values: Any, sizes: Sequence[Sequence[int]], divided: list[tuple[int, Views]]) -> None:  # noqa: ANN401 - lists in lists
+    """Cut the last dimensions of `views`, as many as there are `sizes`, between neighbours of different `values`; add to `divided`."""
+    if not sizes:
+        divided.append((values, views))
         return
     runs: list[list[Any]] = []
-    for inner, size in zip(values, sizes[dimension], strict=True):
+    for inner, size in zip(values, sizes[0], strict=True):
         if runs and runs[-1][0] == inner:
             runs[-1][1] += size
         else:
             runs.append([inner, size])
     if len(runs) == 1:
-        yield from _divide(views, runs[0][0], sizes, dimension + 1)
+        _divide(views, runs[0][0], sizes[1:], divided)
         return
     lengths = [length for _, length in runs]
-    for (inner, _), *parts in zip(runs, *(view.split_with_sizes(lengths, dimension) for view in views), strict=True):
-        yield from _divide(tuple(parts), inner, sizes, dimension + 1)
+    for (inner, _), *parts in zip(runs, *[view.split_with_sizes(lengths, -len(sizes)) for view in views], strict=True):
+        _divide(tuple(parts), inner, sizes[1:], divided)
 
 
 def _read_bounds(lines: Sequence[int]) -> list[list[int]]:

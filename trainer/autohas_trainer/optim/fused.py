@@ -6,7 +6,7 @@ The kernel takes dense tensors and one number of updates for each. So slices are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import torch
@@ -28,7 +28,7 @@ _Block = tuple[int, tuple[Tensor, ...]]
 """The updates that every element has had with this one; weights, gradient and the two moments."""
 
 
-def move_adamw(blocks: Iterable[_Block], rule: UpdateRule, weight_decay: float) -> None:
+def move_adamw(blocks: Sequence[_Block], rule: UpdateRule, weight_decay: float) -> None:
     """Move weights and moments one step, in place.
 
     Args:
