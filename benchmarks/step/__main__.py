@@ -52,8 +52,8 @@ def measure(document: Mapping[str, Any], count: int) -> list[Pair]:
     return pairs[max(1, len(pairs) // 50) :]
 
 
-def measure_stage(document: Mapping[str, Any], count: int, *, fuses: bool = False) -> list[Pair]:
-    """The first `count` pairs of the same stage as the product runs it, with everything around the algorithm's step."""
+def measure_stage(document: Mapping[str, Any], count: int | None, *, fuses: bool = False) -> list[Pair]:
+    """All pairs of the same stage as the product runs it, or the first `count`, with everything around the algorithm's step."""
     pairs = [Pair(step=step, floor=floor) for step, floor in stage_pairs(document, timed, count, fuses=fuses)]
     return pairs[max(1, len(pairs) // 50) :]
 
@@ -88,8 +88,9 @@ def supernet_lines(share: float) -> Iterator[str]:
         "Floor: the sampled subnetwork as a stand-alone network, as many gradients with torch's optimizer and as many forward passes as the"
         " step ran. Each\nstep is paired with its own floor; the first use of a path (its views are cut then) is part of the step. Timed is"
         " the algorithm's step: sampling,\ngradients, temporary weights, updates, rewards. *Whole stage* also times batches, books, history"
-        " on disk and live state, and its floor makes the\nsame batches. The floor's optimizers are torch's multi-tensor ones, as in"
-        " earlier files; in the last row it is the fused AdamW that the product uses.\nShifted digits, batch 64.\n"
+        " on disk and live state, over all of\nits steps, and its floor makes the same batches; its first steps, which earlier"
+        " files have only, meet a new path nearly every time. The floor's\noptimizers are torch's multi-tensor ones, as in earlier"
+        " files; in one row it is the fused AdamW of the product. Shifted digits, batch 64.\n"
     )
     yield HEAD
     counts = {name: max(8, round(share * size.pairs)) for name, size in TEMPLATES.items()}
@@ -102,10 +103,13 @@ def supernet_lines(share: float) -> Iterator[str]:
     for template in TEMPLATES:
         if template != "conv-small":
             yield row(f"AutoHAS Lanes, {template}", measure(document_of(_LANES, template=template), counts[template]))
+    mlp = document_of(_LANES, template="mlp")
     for template in ("conv-small", "mlp-small", "mlp"):
-        yield row(f"whole stage: AutoHAS Lanes, {template}", measure_stage(document_of(_LANES, template=template), counts[template]))
-    fused = measure_stage(document_of(_LANES, template="mlp"), counts["mlp"], fuses=True)
-    yield row("whole stage: AutoHAS Lanes, mlp, the floor with torch's fused AdamW", fused)
+        count = None if share >= 1 else counts[template]
+        yield row(f"whole stage: AutoHAS Lanes, {template}", measure_stage(document_of(_LANES, template=template), count))
+    fused = measure_stage(mlp, None if share >= 1 else counts["mlp"], fuses=True)
+    yield row("whole stage: AutoHAS Lanes, mlp, the floor with fused AdamW", fused)
+    yield row("first steps of the stage: AutoHAS Lanes, mlp", measure_stage(mlp, counts["mlp"]))
 
 
 def lane_lines(share: float, folder: Path) -> Iterator[str]:

@@ -38,12 +38,12 @@ _SUPERNET = (Stage.WARMUP, Stage.SUPERNET)
 def stage_pairs(
     document: Mapping[str, Any],
     timed: Callable[[Callable[[], Any]], tuple[float, Any]],
-    count: int,
+    count: int | None,
     device: torch.device = _CPU,
     *,
     fuses: bool = False,
 ) -> list[tuple[float, float]]:
-    """(seconds of the stage, seconds of its floor) for the first `count` supernet steps; the floor makes its own batches too."""
+    """(seconds of the stage, seconds of its floor) for each supernet step, or the first `count`; the floor makes its own batches too."""
     parsed, space = accept(dict(document))
     search_task = SearchTask.load(parsed.spec, space, device)
     with tempfile.TemporaryDirectory() as folder:
@@ -66,7 +66,7 @@ def stage_pairs(
         for stage in stages:
             stage.begin()
             has_more = stage.num_steps > 0
-            while has_more and len(pairs) < count:
+            while has_more and (count is None or len(pairs) < count):
                 number = len(done)
                 seconds, has_more = timed(stage.advance)
                 floor = Floor(state, SupernetStepContext(state, number), done[-1], fuses=fuses)
