@@ -3,7 +3,7 @@
 Called by the engine's step context, once per gradient, trial, commit and score. Knows nothing of policies, rewards or schedules.
 
 A path is a `Cut`: views of the shared tensors on a CPU, one gathered buffer on an accelerator; the arithmetic is the same. A step of
-conv-small costs 1.07 to 1.11 times its floor on a CPU (benchmarks/results), where a copy and a second gradient cost twice as much.
+conv-small costs 1.06 to 1.09 times its floor on a CPU (benchmarks/results), where a copy and a second gradient cost twice as much.
 """
 
 from __future__ import annotations
