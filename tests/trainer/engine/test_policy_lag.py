@@ -15,6 +15,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from autohas_api.accept.acceptance import accept
+from autohas_api.base.digest import canonical
 from autohas_api.testing.rejections import with_change
 from autohas_api.wire.messages import Stage
 from autohas_trainer.algorithms import SupernetAlgorithm
@@ -208,11 +209,14 @@ def test_a_kill_between_a_gradient_and_the_reading_of_the_step_before_changes_no
     outcome = search(often, tmp_path / "killed", resumed)
 
     assert [step["number"] for step in pending] == saved[-1:]
-    assert resumed.steps[0].sample == pending[0]["record"]["sample"]
+    assert resumed.steps[0].sample == dict(pending[0]["record"]["sample"])
     assert outcome.result.digest == expected.result.digest
     assert outcome.result.model_digest == expected.result.model_digest
     assert outcome.cost_by_stage == expected.cost_by_stage
     assert resumed.steps == whole.steps[-len(resumed.steps) :]
+    assert [list((step.sample or {}).items()) for step in resumed.steps] == [
+        list((step.sample or {}).items()) for step in whole.steps[-len(resumed.steps) :]
+    ]
 
 
 def test_a_supernet_that_is_left_early_has_read_all_of_its_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,14 +240,16 @@ def test_a_pending_step_survives_json(number: float) -> None:
     space = accept(small_search())[1]
     draw = Draw(configuration=space.default, drawn={"depth": (2,), "learning_rate": 0.1 + 0.2})
     use = StepUse(num_examples=64, flops=1e9, waited_s=0.25)
-    record = StepRecord(stage=Stage.SUPERNET, step=7, steps=9, cost=0.7, loss=None, learning_rate=0.1, sample={"depth": "2"}, use=use)
+    sample = {"learning_rate": "0.1", "depth": "2"}  # no alphabetical order: the history writes it as it is
+    record = StepRecord(stage=Stage.SUPERNET, step=7, steps=9, cost=0.7, loss=None, learning_rate=0.1, sample=sample, use=use)
     numbers: Tensor = torch.tensor([number, 1.0, 0.5, number], dtype=torch.float64)
     measurements = Measurements(draw=draw, rivals=(draw,), is_guarded=True, has_quality=True, numbers=numbers)
     step = PendingStep(number=12, reference=space.default, measurements=measurements, record=record)
-    restored = PendingStep.from_json(json.loads(json.dumps(step.to_json(), allow_nan=False)))
+    restored = PendingStep.from_json(json.loads(canonical(step.to_json())))
     one, other = measurements.read(), restored.measurements.read()
 
     assert (restored.number, restored.reference, restored.record) == (12, space.default, record)
+    assert list((restored.record.sample or {}).items()) == list(sample.items())
     assert restored.record.use is not None
     assert restored.record.use.waited_s == 0.25
     assert (other.draw, other.rivals, other.is_kept, other.quality) == (draw, (draw,), True, 0.5)

@@ -96,20 +96,22 @@ class PendingStep:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON; waits for the device."""
+        sample = None if self.record.sample is None else list(self.record.sample.items())  # pairs: a checkpoint sorts names
         return {
             "number": self.number,
             "reference": list(self.reference.values),
             "measurements": self.measurements.to_json(),
-            "record": asdict(self.record),
+            "record": {**asdict(self.record), "sample": sample},
         }
 
     @classmethod
     def from_json(cls, state: Mapping[str, Any]) -> Self:
         """The step of `to_json`."""
         record = dict(state["record"])
+        sample = None if record["sample"] is None else dict(record["sample"])
         return cls(
             number=int(state["number"]),
             reference=Configuration(values=tuple(state["reference"])),
             measurements=Measurements.from_json(state["measurements"]),
-            record=StepRecord(**record | {"stage": Stage(record["stage"]), "use": StepUse(**record["use"])}),
+            record=StepRecord(**record | {"stage": Stage(record["stage"]), "sample": sample, "use": StepUse(**record["use"])}),
         )
