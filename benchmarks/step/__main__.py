@@ -103,13 +103,13 @@ def supernet_lines(share: float) -> Iterator[str]:
     for template in TEMPLATES:
         if template != "conv-small":
             yield row(f"AutoHAS Lanes, {template}", measure(document_of(_LANES, template=template), counts[template]))
-    mlp = document_of(_LANES, template="mlp")
-    for template in ("conv-small", "mlp-small", "mlp"):
-        count = None if share >= 1 else counts[template]
-        yield row(f"whole stage: AutoHAS Lanes, {template}", measure_stage(document_of(_LANES, template=template), count))
-    fused = measure_stage(mlp, None if share >= 1 else counts["mlp"], fuses=True)
+    searches = {template: document_of(_LANES, template=template) for template in ("conv-small", "mlp-small", "mlp")}
+    stages = counts if share < 1 else dict.fromkeys(counts)  # None: all steps
+    for template, search in searches.items():
+        yield row(f"whole stage: AutoHAS Lanes, {template}", measure_stage(search, stages[template]))
+    fused = measure_stage(searches["mlp"], stages["mlp"], fuses=True)
     yield row("whole stage: AutoHAS Lanes, mlp, the floor with fused AdamW", fused)
-    yield row("first steps of the stage: AutoHAS Lanes, mlp", measure_stage(mlp, counts["mlp"]))
+    yield row("first steps of the stage: AutoHAS Lanes, mlp", measure_stage(searches["mlp"], counts["mlp"]))
 
 
 def lane_lines(share: float, folder: Path) -> Iterator[str]:

@@ -64,13 +64,12 @@ class ElasticConv2d(nn.Conv2d, FollowsPath):
             )
             raise ValueError(message)
         kernel = int(kernel_size)
-        pixels = dilation * (kernel // 2) if padding is None else padding
         super().__init__(
             int(in_channels),
             int(out_channels),
             kernel,
             stride=stride,
-            padding=pixels,
+            padding=_keep_size(kernel, dilation) if padding is None else padding,
             dilation=dilation,
             groups=int(groups),
             bias=bias,
@@ -89,7 +88,7 @@ class ElasticConv2d(nn.Conv2d, FollowsPath):
         _, _, kernel, groups = map(int, self.sizes)
         attributes: dict[str, object] = {"groups": groups}
         if self.keeps_size:
-            attributes["padding"] = tuple(dilation * (kernel // 2) for dilation in self.dilation)
+            attributes["padding"] = tuple(_keep_size(kernel, dilation) for dilation in self.dilation)
         return attributes
 
 
@@ -159,6 +158,11 @@ class ElasticMLP(nn.Module):
         """Return features of the same shape (..., D)."""
         outputs_D: Tensor = self.last(self.dropout(self.activation(self.first(features_D))))
         return outputs_D
+
+
+def _keep_size(kernel: int, dilation: int) -> int:
+    """Return the padding with which a convolution of stride 1 keeps the size of an image."""
+    return dilation * (kernel // 2)
 
 
 def _vectors(num_features: SizeLike) -> dict[str, tuple[int, ...]]:

@@ -58,14 +58,18 @@ class _Part:
     """The part of a grid that one slice covers.
 
     `places` are its cells in the block of its tensor, flat; `shape` is theirs as a grid. `lengths` are the elements of each cell per
-    dimension, `sizes` the same numbers; `device` is where the weights lie.
+    dimension; `device` is where the weights lie.
     """
 
     places: Counts
     shape: tuple[int, ...]
     lengths: tuple[Counts, ...]
-    sizes: tuple[list[int], ...]
     device: torch.device
+
+    @cached_property
+    def sizes(self) -> tuple[list[int], ...]:
+        """`lengths` as numbers of Python."""
+        return tuple(of_one.tolist() for of_one in self.lengths)
 
     @cached_property
     def elements(self) -> tuple[Tensor | None, ...]:
@@ -141,7 +145,7 @@ class UpdateCounts:
         block = np.arange(math.prod(self._shapes[name])).reshape(self._shapes[name])
         places = block[tuple(slice(first, last) for _, first, last in spans)]
         lengths = tuple(np.diff(bounds[first : last + 1]) for bounds, first, last in spans)
-        return _Part(places.reshape(-1), places.shape, lengths, tuple(of_one.tolist() for of_one in lengths), self.device)
+        return _Part(places.reshape(-1), places.shape, lengths, self.device)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return `counts/<tensor>`, one number per cell, and `bounds/<tensor>`, the lines of each dimension one after another."""

@@ -29,7 +29,7 @@ __all__ = ["Slices", "apply_update", "look_ahead", "temporary_update"]
 
 ALPHA: Final = 0.99
 
-# torch keeps its multi-tensor operations under a leading underscore; torch.optim is built on them and so are we, only in this file.
+# torch keeps its multi-tensor operations under a leading underscore; torch.optim is built on them and so are we.
 _add = torch._foreach_add  # noqa: SLF001
 _sqrt = torch._foreach_sqrt  # noqa: SLF001
 _add_ = torch._foreach_add_
@@ -158,10 +158,10 @@ def _move(slices: Slices, direction: list[Tensor], moments: _Moments, counts: _C
                 tensors = list(zip(weights, direction, moments["exp_avg"], moments["exp_avg_sq"], strict=True))
                 move_adamw(slices.cells.divide(counts, tensors[:n]), rule, rule.weight_decay)
                 move_adamw(slices.cells.divide(counts, tensors[n:], n), rule, 0.0)
-                return
-            if n:
-                _mul_(weights[:n], 1 - rule.learning_rate * rule.weight_decay)
-            _move_adam(weights, direction, moments, _Corrections(slices.cells, counts), rule)
+            else:
+                if n:
+                    _mul_(weights[:n], 1 - rule.learning_rate * rule.weight_decay)
+                _move_adam(weights, direction, moments, _Corrections(slices.cells, counts), rule)
 
 
 def _move_sgd(weights: list[Tensor], direction: list[Tensor], buffers: list[Tensor], rule: UpdateRule) -> None:

@@ -39,8 +39,10 @@ def standalone_optimizer(module: nn.Module, rule: UpdateRule, *, fuses: bool = T
         case "adam":
             return torch.optim.Adam(groups, lr=rate, betas=betas, eps=rule.epsilon, foreach=True)
         case "adamw":
-            optimizer = torch.optim.AdamW(groups, lr=rate, betas=betas, eps=rule.epsilon, **_kernels(parameters, fuses=fuses))
-            optimizer.register_step_pre_hook(_lay_out_gradients)
+            kernels = _kernels(parameters, fuses=fuses)
+            optimizer = torch.optim.AdamW(groups, lr=rate, betas=betas, eps=rule.epsilon, **kernels)
+            if "fused" in kernels:
+                optimizer.register_step_pre_hook(_lay_out_gradients)
             return optimizer
 
 
@@ -51,7 +53,7 @@ def _kernels(parameters: list[nn.Parameter], *, fuses: bool) -> dict[str, bool]:
     (see `fused`), which takes elements as they lie in memory without a look at their layout.
     """
     is_on_gpu = all(parameter.is_cuda for parameter in parameters)
-    is_in_order = all(parameter.device.type == "cpu" and parameter.is_contiguous() for parameter in parameters)
+    is_in_order = all(parameter.is_cpu and parameter.is_contiguous() for parameter in parameters)
     is_fused = fuses and (is_on_gpu or is_in_order) and all(parameter.is_floating_point() for parameter in parameters)
     return {"fused": True} if is_fused else {"foreach": True}
 
@@ -59,7 +61,7 @@ def _kernels(parameters: list[nn.Parameter], *, fuses: bool) -> dict[str, bool]:
 def _lay_out_gradients(optimizer: torch.optim.Optimizer, *_: object) -> None:
     """Lay out each gradient as its parameter on a CPU, for the fused kernel: autograd does so, a hook of a user's model need not."""
     for group in optimizer.param_groups:
-        for parameter in group["params"] if group["fused"] else ():
+        for parameter in group["params"]:
             if parameter.grad is not None and parameter.is_cpu and not parameter.grad.is_contiguous():
                 parameter.grad = parameter.grad.contiguous()
 
